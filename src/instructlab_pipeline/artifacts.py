@@ -1,0 +1,190 @@
+"""Sealed folders: what a stage made, with digests, and proof that it was finished.
+
+A folder is an artifact when it holds `manifest.json`, which is written last and renamed into place.
+What lies under `work/` is the stage's own (journals, recovery checkpoints, logs): it survives a crash and is never part
+of the artifact.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.errors import SourceError
+
+MANIFEST = "manifest.json"
+WORK = "work"
+RECHECKED_BYTES = 16 << 20  # files up to this size are hashed again before reuse; larger ones by size alone
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of an artifact, by its path inside it."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A sealed folder. `digest` speaks for its files; `facts` are what a reader wants to know without opening them."""
+
+    path: Path
+    kind: str
+    key: str
+    digest: str
+    inputs: Mapping[str, str]
+    files: tuple[File, ...]
+    facts: Facts
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(folder: Path, *, kind: str, key: str, inputs: Mapping[str, str], facts: Facts) -> Artifact:
+    """Hash what the stage wrote, make it read-only, and write the manifest last."""
+    paths = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
+    with ThreadPoolExecutor() as pool:
+        files = tuple(pool.map(lambda path: _sealed(folder, path), paths))
+    artifact = Artifact(
+        path=folder, kind=kind, key=key, digest=_digest(files), inputs=dict(inputs), files=files, facts=facts
+    )
+    record = {name: value for name, value in asdict(artifact).items() if name != "path"}
+    write_atomically(folder / MANIFEST, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return artifact
+
+
+def unseal(folder: Path) -> None:
+    """Take the manifest away first, then everything but `work/`."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    if not folder.exists():
+        return
+    for path in folder.iterdir():
+        if path.name == WORK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def read(folder: Path) -> Artifact | None:
+    """The artifact in `folder`, or None where no manifest was written."""
+    try:
+        record = json.loads((folder / MANIFEST).read_bytes())
+        files = tuple(File(**file) for file in record.pop("files"))
+        return Artifact(path=folder, files=files, **record)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise SourceError(
+            f"{folder / MANIFEST} is not a manifest of ours: {error}", remedy=f"delete {folder} and run again"
+        ) from error
+
+
+def damage(artifact: Artifact) -> str | None:
+    """What is wrong with a sealed folder's files, in a sentence, or None."""
+    for file in artifact.files:
+        path = artifact / file.path
+        if not path.is_file():
+            return f"{path} is missing"
+        if path.stat().st_size != file.size:
+            return f"{path} has {path.stat().st_size} bytes instead of {file.size}"
+        if file.size <= RECHECKED_BYTES and file_digest(path) != file.sha256:
+            return f"{path} was changed after it was sealed"
+    return None
+
+
+def copy_sealed(artifact: Artifact, folder: Path) -> Artifact:
+    """The same artifact in another folder, by hard links where the file system has them; the manifest comes last."""
+    unseal(folder)
+    for file in artifact.files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(artifact / file.path, target)
+    write_atomically(folder / MANIFEST, (artifact / MANIFEST).read_text())
+    copied = read(folder)
+    assert copied is not None
+    return copied
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole text or nothing, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
+    """One JSON object a line, keys in the order given; says how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    for root, folders, names in os.walk(folder):
+        if Path(root) == folder:
+            folders[:] = [name for name in folders if name != WORK]
+            names = [name for name in names if not name.startswith(".") and name != MANIFEST]  # noqa: PLW2901 - drafts
+        yield from (Path(root) / name for name in names)
+
+
+def _sealed(folder: Path, path: Path) -> File:
+    path.chmod(0o444)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return File(path=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=sha256)
+
+
+def _digest(files: Iterable[File]) -> str:
+    return digest_of([[file.path, file.sha256] for file in files])
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,60 @@
+"""What a stage is: typed inputs, a folder to write into, and a key made of all that can change its result.
+
+A room's door is its `stage.py`: a frozen dataclass of inputs and a function `run(inputs, context) -> Facts`.
+Each field of the inputs is named for what fills it: an earlier stage (its Artifact) or a parameter (its value).
+The key is the digest of these fields, so what a stage does not list it cannot depend on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.artifacts import WORK, Artifact, Facts, digest_of
+from instructlab_pipeline.events import Events
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Where a stage works and whom it tells.
+
+    `folder` is sealed when the stage returns, except for `folder/work`, which survives crashes and re-runs.
+    `cache` is shared by runs, and by processes at the same time.
+    """
+
+    folder: Path
+    cache: Path
+    events: Events
+
+    @property
+    def work(self) -> Path:
+        path = self.folder / WORK
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of the pipeline. Raise `version` when the code changes what the same inputs give."""
+
+    name: str
+    inputs: type[Any]
+    run: Callable[[Any, Context], Facts]
+    version: int = 1
+
+
+def unkeyed() -> Any:
+    """A field of a stage's inputs that cannot change its result: a secret's name, a limit on concurrency."""
+    return field(metadata={"keyed": False})
+
+
+def key_of(stage: Stage, inputs: Any) -> str:
+    """Digest of everything that can change what `stage` makes of `inputs`."""
+    named = {
+        item.name: _plain(getattr(inputs, item.name)) for item in fields(inputs) if item.metadata.get("keyed", True)
+    }
+    return digest_of({"stage": stage.name, "version": stage.version, "inputs": named})
+
+
+def _plain(value: Any) -> Any:
+    return {"digest": value.digest} if isinstance(value, Artifact) else value
