@@ -1,4 +1,4 @@
-"""Worker processes that never outlive the run: their output goes to a file, and they end with the run, however it ends."""
+"""Worker processes that never outlive the run: their output goes to a file, and the kernel ends them with it."""
 
 import contextlib
 import ctypes

@@ -35,11 +35,16 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of the pipeline. Raise `version` when the code changes what the same inputs give."""
+    """One step of the pipeline. Raise `version` when the code changes what the same inputs give.
+
+    `fingerprint` tells the present state of what the inputs point to outside of the run (the commit of a branch, the
+    ETags of a bucket), so that a change there is noticed.
+    """
 
     name: str
     inputs: type[Any]
     run: Callable[[Any, Context], Facts]
+    fingerprint: Callable[[Any], str] = lambda _: ""
     version: int = 1
 
 
@@ -48,12 +53,12 @@ def unkeyed() -> Any:
     return field(metadata={"keyed": False})
 
 
-def key_of(stage: Stage, inputs: Any) -> str:
+def key_of(stage: Stage, inputs: Any, fingerprint: str) -> str:
     """Digest of everything that can change what `stage` makes of `inputs`."""
     named = {
         item.name: _plain(getattr(inputs, item.name)) for item in fields(inputs) if item.metadata.get("keyed", True)
     }
-    return digest_of({"stage": stage.name, "version": stage.version, "inputs": named})
+    return digest_of({"stage": stage.name, "version": stage.version, "inputs": named, "outside": fingerprint})
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,5 @@
+"""`python -m instructlab_pipeline` is `instructlab-pipeline`."""
+
+from instructlab_pipeline.cli.main import main
+
+main()

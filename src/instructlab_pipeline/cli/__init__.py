@@ -1,0 +1,1 @@
+"""Parse, resolve, call, print: the only place that prints or exits."""

@@ -1,0 +1,95 @@
+"""The entry point: commands are found by name and imported when they are used; every error becomes a line and a code."""
+
+import importlib
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any
+
+import click
+
+from instructlab_pipeline import __version__
+from instructlab_pipeline.errors import EXIT_BUG, Interrupted, PipelineError
+
+COMMANDS = {
+    "run": ("instructlab_pipeline.cli.run", "run", "Take a taxonomy and a base model to a published model."),
+    "status": ("instructlab_pipeline.cli.status", "status", "Show how far a run is."),
+    "stage": ("instructlab_pipeline.cli.run", "stage", "Perform one stage of a run: what a pod does."),
+    "params": ("instructlab_pipeline.cli.params", "params", "Show, check, list and describe the parameters."),
+    "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands cost nothing until one of them is called."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="instructlab-pipeline", message="%(prog)s %(version)s")
+def cli() -> None:
+    """From a taxonomy in git and a base model in S3 to a tuned, evaluated model in an OCI registry.
+
+    Exit codes: 0 done, 2 command line or parameters, 3 an input cannot be used, 4 an outside service failed, 5 the
+    quality gate said no, 6 a worker process failed, 70 a bug, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with the code that `errors.py` gives."""
+    _listen_for_signals()
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(arguments: list[str]) -> int:
+    try:
+        cli.main(arguments, prog_name="instructlab-pipeline", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except PipelineError as error:
+        _show(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        error = Interrupted()
+        _show(error)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        sys.stderr.close()
+        return 0
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug is reported as one
+        click.echo(traceback.format_exc(), err=True)
+        click.echo("This is a bug in instructlab-pipeline: please report it with the lines above.", err=True)
+        return EXIT_BUG
+    return 0
+
+
+def _show(error: PipelineError) -> None:
+    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+    click.echo(click.style("what to do: ", bold=True) + error.remedy, err=True)
+
+
+def _listen_for_signals() -> None:
+    """Ctrl-C, SIGTERM and a closed terminal end a run the same way, even where a shell started us with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> Any:
+    signal.raise_signal(signal.SIGINT)

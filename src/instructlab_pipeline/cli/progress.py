@@ -1,0 +1,135 @@
+"""Events as a person reads them: bars with rates and time left on a terminal, plain lines anywhere else; always on stderr."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from instructlab_pipeline.events import Listener
+
+LINE_INTERVAL_S = 10.0
+
+
+@contextmanager
+def shown_progress() -> Iterator[Listener]:
+    """A listener for `Events` that suits whatever stderr is."""
+    if sys.stderr.isatty():
+        with _bars() as listener:
+            yield listener
+    else:
+        yield Teller(say=lambda line: click.echo(line, err=True)).hear
+
+
+@dataclass(kw_only=True)
+class Pace:
+    """How fast one piece of work goes. Rates come from what was seen, so reused work does not flatter them."""
+
+    seen_at: float
+    first_done: float
+    said_at: float
+
+    def rate(self, done: float, now: float) -> float:
+        elapsed = now - self.seen_at
+        return (done - self.first_done) / elapsed if elapsed > 0 else 0.0
+
+
+@dataclass(kw_only=True)
+class Teller:
+    """Turns events into lines; `show_progress` says whether progress becomes lines too."""
+
+    say: Callable[[str], None]
+    show_progress: bool = True
+    _paces: dict[str, Pace] = field(default_factory=dict)
+
+    def hear(self, event: dict[str, Any]) -> None:
+        line = self._line(event)
+        if line is not None:
+            self.say(line)
+
+    def _line(self, event: dict[str, Any]) -> str | None:
+        match event:
+            case {"event": "start", "name": name}:
+                return f"{name}: started"
+            case {"event": "end", "name": name, "ok": True, "seconds": seconds}:
+                return f"{name}: done in {duration(seconds)}"
+            case {"event": "end", "name": name, "seconds": seconds}:
+                return f"{name}: stopped after {duration(seconds)}"
+            case {"event": "point", "name": "reused", "stage": stage}:
+                return f"{stage}: reused, nothing changed"
+            case {"event": "point", "name": "notice", "message": message}:
+                return f"note: {message}"
+            case {"event": "progress"} if self.show_progress:
+                return self._progress_line(event)
+        return None
+
+    def _progress_line(self, event: dict[str, Any]) -> str | None:
+        now, name = time.monotonic(), event["name"]
+        pace = self._paces.setdefault(name, Pace(seen_at=now, first_done=event["done"], said_at=now))
+        if now - pace.said_at < LINE_INTERVAL_S:
+            return None
+        pace.said_at = now
+        return f"{name}: {_progress_words(event, pace.rate(event['done'], now))}"
+
+
+def _progress_words(event: dict[str, Any], rate: float) -> str:
+    done, total, unit = event["done"], event["total"], event["unit"]
+    words = [f"{amount(done, unit)} of {amount(total, unit)}"]
+    if rate > 0:
+        words += [f"{amount(rate, unit)}/s", f"about {duration(max(0.0, total - done) / rate)} left"]
+    return ", ".join(words)
+
+
+@contextmanager
+def _bars() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amounts]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+    teller = Teller(say=lambda line: progress.console.print(line, highlight=False, markup=False), show_progress=False)
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            name, unit = event["name"], event["unit"]
+            amounts = f"{amount(event['done'], unit)} of {amount(event['total'], unit)}"
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, amounts=amounts)
+            progress.update(tasks[name], completed=event["done"], total=event["total"], amounts=amounts)
+        elif event["event"] == "end":
+            for name in list(tasks):
+                progress.remove_task(tasks.pop(name))
+        teller.hear(event)
+
+    with progress:
+        yield hear
+
+
+def amount(value: float, unit: str) -> str:
+    """A count with its unit; bytes in the largest unit that keeps them readable."""
+    if unit != "bytes":
+        return f"{value:,.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+    for prefix in ("", "k", "M", "G"):
+        if value < 1000:
+            return f"{value:.0f} {prefix}B" if prefix == "" else f"{value:.1f} {prefix}B"
+        value /= 1000
+    return f"{value:.2f} TB"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

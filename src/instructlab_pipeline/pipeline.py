@@ -1,0 +1,189 @@
+"""The stages in order, and what it takes to run them again: reuse of what is sealed, continuation of what is not.
+
+    parameters ─┬─> model ──────────────────────────────┐
+                └─> taxonomy ─> sdg ─> dataset ─> train_phase_1 ─> eval_phase_1
+                                  │                     └────────> train_phase_2 ─> eval_final ─> publish
+                                  └─ evaluation set ───────────────────────────────────^
+
+A stage runs when no sealed folder with its key exists, neither in this run nor in one that shares its cache.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline import artifacts
+from instructlab_pipeline.artifacts import Artifact, Facts
+from instructlab_pipeline.dataset import stage as dataset
+from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.evaluation import stage as evaluation
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.model import stage as model
+from instructlab_pipeline.params.table import Parameters
+from instructlab_pipeline.publish import stage as publish
+from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.sdg import stage as sdg
+from instructlab_pipeline.stage import Context, Stage, key_of
+from instructlab_pipeline.taxonomy import stage as taxonomy
+from instructlab_pipeline.training import stage as training
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        name="model",
+        inputs=model.ModelInputs,
+        run=model.run,
+        fingerprint=lambda inputs: model.fingerprint(inputs.sdg_base_model),
+    ),
+    Stage(
+        name="taxonomy",
+        inputs=taxonomy.TaxonomyInputs,
+        run=taxonomy.run,
+        fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
+    ),
+    Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run),
+    Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
+    Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),
+    Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1),
+    Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
+    Stage(name="eval_final", inputs=evaluation.EvalFinalInputs, run=evaluation.run_final),
+    Stage(name="publish", inputs=publish.PublishInputs, run=publish.run),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What became of a stage: `made`, or `reused` from this run or from another one that shares its cache."""
+
+    name: str
+    status: str
+    seconds: float
+    artifact: Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """Where stages run, and whom they tell."""
+
+    folder: RunFolder
+    parameters: Parameters
+    events: Events
+
+
+def run(workshop: Workshop, *, until: str = STAGE_NAMES[-1]) -> Iterable[StageResult]:
+    """Perform the stages in order up to `until`, yielding each result as soon as it is there.
+
+    Raises:
+        PipelineError: a stage failed; everything before it is sealed and will be reused.
+    """
+    done: dict[str, Artifact] = {}
+    for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
+        result = perform(stage, workshop, done)
+        done[stage.name] = result.artifact
+        yield result
+
+
+def run_one(workshop: Workshop, name: str) -> StageResult:
+    """Perform one stage on what the stages before it have sealed in the same run folder."""
+    stage = STAGES[STAGE_NAMES.index(name)]
+    done = {needed: _sealed_before(workshop.folder, name, needed) for needed in _needed_stages(stage)}
+    return perform(stage, workshop, done)
+
+
+def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> StageResult:
+    started = time.monotonic()
+    inputs = stage.inputs(**_filled(stage, workshop.parameters, done))
+    folder = workshop.folder.stage(stage.name)
+    sealed = artifacts.read(folder)
+    fingerprint = _fingerprint(stage, inputs, sealed, workshop.events)
+    key = key_of(stage, inputs, fingerprint)
+
+    artifact = _reusable(sealed, key, workshop.events) or _made_elsewhere(workshop.folder, stage.name, key)
+    if artifact is not None:
+        workshop.events.point("reused", stage=stage.name, facts=artifact.facts)
+        return StageResult(name=stage.name, status="reused", seconds=time.monotonic() - started, artifact=artifact)
+
+    artifacts.unseal(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with workshop.events.span(stage.name) as result:
+        context = Context(folder=folder, cache=workshop.folder.cache, events=workshop.events)
+        facts: Facts = stage.run(inputs, context)
+        result["facts"] = facts
+        origins = {name: done[name].digest for name in _needed_stages(stage)}
+        facts = {**facts, "fingerprint": fingerprint} if fingerprint else facts
+        artifact = artifacts.seal(folder, kind=stage.name, key=key, inputs=origins, facts=facts)
+    _remember(workshop.folder, artifact)
+    return StageResult(name=stage.name, status="made", seconds=time.monotonic() - started, artifact=artifact)
+
+
+def _filled(stage: Stage, parameters: Parameters, done: Mapping[str, Artifact]) -> dict[str, Any]:
+    """A stage's inputs by name: an earlier stage's artifact, or a parameter's value."""
+    names = [item.name for item in fields(stage.inputs)]
+    return {name: done[name] if name in STAGE_NAMES else getattr(parameters, name) for name in names}
+
+
+def _needed_stages(stage: Stage) -> list[str]:
+    return [item.name for item in fields(stage.inputs) if item.name in STAGE_NAMES]
+
+
+def _sealed_before(folder: RunFolder, name: str, needed: str) -> Artifact:
+    artifact = artifacts.read(folder.stage(needed))
+    if artifact is None:
+        raise UsageError(
+            f"stage {name} needs {needed}, which is not finished in {folder.path}",
+            remedy=f"run `instructlab-pipeline stage {needed} --run-dir {folder.path}` first",
+        )
+    return artifact
+
+
+def _fingerprint(stage: Stage, inputs: Any, sealed: Artifact | None, events: Events) -> str:
+    """The outside's present state; where it cannot be reached, its state when this run last saw it."""
+    try:
+        return stage.fingerprint(inputs)
+    except ServiceError as error:
+        seen = sealed.facts.get("fingerprint") if sealed else None
+        if not seen:
+            raise
+        events.point("notice", message=f"{error.message}; going on with what stage {stage.name} fetched before")
+        return str(seen)
+
+
+def _reusable(sealed: Artifact | None, key: str, events: Events) -> Artifact | None:
+    if sealed is None or sealed.key != key:
+        return None
+    if (complaint := artifacts.damage(sealed)) is not None:
+        events.point("notice", message=f"{complaint}: stage {sealed.kind} runs again")
+        return None
+    return sealed
+
+
+def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:
+    """The same stage with the same key, sealed in another run that shares the cache, copied into this one."""
+    try:
+        other = Path(_pointer(folder, name, key).read_text())
+    except FileNotFoundError:
+        return None
+    sealed = artifacts.read(other)
+    if sealed is None or sealed.key != key or artifacts.damage(sealed) is not None:
+        return None
+    return artifacts.copy_sealed(sealed, folder.stage(name))
+
+
+def _remember(folder: RunFolder, artifact: Artifact) -> None:
+    artifacts.write_atomically(_pointer(folder, artifact.kind, artifact.key), str(artifact.path.resolve()))
+
+
+def _pointer(folder: RunFolder, name: str, key: str) -> Path:
+    return folder.cache / "stages" / name / key
+
+
+def as_json(result: StageResult) -> dict[str, Any]:
+    return {
+        "stage": result.name,
+        "status": result.status,
+        "seconds": round(result.seconds, 3),
+        "digest": result.artifact.digest,
+        "facts": result.artifact.facts,
+    }

@@ -1,0 +1,133 @@
+"""A run on disk: one folder that holds its parameters, its events and one sealed folder per stage.
+
+    runs/<run>/run.json  events.jsonl  model/ taxonomy/ sdg/ ... publish/
+    runs/cache/          what runs share: downloads, clones, teacher calls, sealed stages by key
+
+One process works on a run folder at a time; the kernel frees the lock when that process ends, however it ends.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+import platform
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline import __version__
+from instructlab_pipeline.artifacts import write_atomically
+from instructlab_pipeline.errors import UsageError
+
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def cache(self) -> Path:
+        """Beside the run, shared with its siblings."""
+        return self.path.parent / "cache"
+
+    def stage(self, name: str) -> Path:
+        return self.path / name
+
+    def write_record(self, parameters: dict[str, Any]) -> None:
+        """`parameters`: name -> {"value", "origin"}."""
+        record = {"parameters": parameters, "version": __version__, "machine": _machine(), "command": _command()}
+        write_atomically(self.record_path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+    def record(self) -> dict[str, Any]:
+        try:
+            loaded: dict[str, Any] = json.loads(self.record_path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        return loaded
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process off this run folder.
+
+        Raises:
+            UsageError: another process holds it; the message says which.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"{self.path} is in use by {self.holder() or 'another process'}",
+                    remedy="wait until it ends, or choose another folder with --run-dir",
+                ) from error
+            file.truncate(0)
+            file.write(json.dumps(_holder()))
+            file.flush()
+            yield
+
+    def holder(self) -> str | None:
+        """Who works on this run now, in words, or None."""
+        try:
+            with (self.path / LOCK).open("r") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return _in_words(file.read())
+        except FileNotFoundError:
+            return None
+        return None
+
+
+def _holder() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "user": _user(),
+        "host": socket.gethostname(),
+        "command": _command(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _in_words(text: str) -> str:
+    try:
+        holder = json.loads(text)
+    except ValueError:
+        return "another process"
+    return "process {pid} of {user} on {host} since {since} ({command})".format_map(holder)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's random user has no name
+        return str(os.getuid())
+
+
+def _command() -> str:
+    return shlex.join(["instructlab-pipeline", *sys.argv[1:]])
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
