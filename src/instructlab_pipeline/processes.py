@@ -40,7 +40,7 @@ def run_worker(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},  # the last words come last
             start_new_session=True,
         )
     try:

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+
+import pytest
+
+from instructlab_pipeline.errors import UsageError
+from instructlab_pipeline.run_folder import RunFolder
+from servers.process import awaited
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from instructlab_pipeline.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).held():
+    Path(sys.argv[2]).write_text("held")
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "run"), str(tmp_path / "held")])
+    awaited(tmp_path / "held")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_process_is_refused_with_the_holders_name(tmp_path, holder):
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(UsageError, match=f"is in use by process {holder.pid} of "), folder.held():
+        pass
+    assert f"process {holder.pid} of " in folder.holder()
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    folder = RunFolder(tmp_path / "run")
+    assert folder.holder() is None
+    with folder.held():
+        assert folder.path.is_dir()
+
+
+def test_the_record_reads_back_and_a_folder_without_one_is_empty(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.record() == {}
+    folder.write_record({"train_seed": {"value": 42, "origin": "dev profile"}})
+    assert folder.record()["parameters"]["train_seed"]["value"] == 42
