@@ -1,4 +1,4 @@
-"""The entry point: commands are found by name and imported when they are used; every error becomes a line and a code."""
+"""The entry point: commands are imported when they are used; every error becomes two lines and an exit code."""
 
 import importlib
 import signal
@@ -84,7 +84,7 @@ def _show(error: PipelineError) -> None:
 
 
 def _listen_for_signals() -> None:
-    """Ctrl-C, SIGTERM and a closed terminal end a run the same way, even where a shell started us with Ctrl-C ignored."""
+    """Ctrl-C, SIGTERM and a closed terminal end a run alike, even where a shell started us with Ctrl-C ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""Events as a person reads them: bars with rates and time left on a terminal, plain lines anywhere else; always on stderr."""
+"""Events as a person reads them, on stderr: bars with rates and time left on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -51,20 +51,19 @@ class Teller:
             self.say(line)
 
     def _line(self, event: dict[str, Any]) -> str | None:
+        line: str | None = None
         match event:
             case {"event": "start", "name": name}:
-                return f"{name}: started"
-            case {"event": "end", "name": name, "ok": True, "seconds": seconds}:
-                return f"{name}: done in {duration(seconds)}"
-            case {"event": "end", "name": name, "seconds": seconds}:
-                return f"{name}: stopped after {duration(seconds)}"
+                line = f"{name}: started"
+            case {"event": "end", "name": name, "ok": ok, "seconds": seconds}:
+                line = f"{name}: {'done in' if ok else 'stopped after'} {duration(seconds)}"
             case {"event": "point", "name": "reused", "stage": stage}:
-                return f"{stage}: reused, nothing changed"
+                line = f"{stage}: reused, nothing changed"
             case {"event": "point", "name": "notice", "message": message}:
-                return f"note: {message}"
+                line = f"note: {message}"
             case {"event": "progress"} if self.show_progress:
-                return self._progress_line(event)
-        return None
+                line = self._progress_line(event)
+        return line
 
     def _progress_line(self, event: dict[str, Any]) -> str | None:
         now, name = time.monotonic(), event["name"]
