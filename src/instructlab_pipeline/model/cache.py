@@ -1,0 +1,121 @@
+"""The model's files in a cache that runs share: each fetched once, resumed where it stopped, verified when whole.
+
+A folder of the cache is named for its listing, so a changed object gets a new folder. A file under its own name is
+complete; while it grows it ends in `.part`.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from instructlab_pipeline.errors import ServiceError, boundary
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.model.source import Entry, Source, listing_digest
+
+PIECE_BYTES = 16 << 20  # of one request
+NUM_FILES = 8  # fetched at once
+MD5 = re.compile(r"[0-9a-f]{32}")  # an ETag that is the content's digest; that of a multipart upload is not
+REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
+
+
+@dataclass(kw_only=True)
+class Fetch:
+    """One fetch into `folder`; `total` and `done` count bytes."""
+
+    source: Source
+    folder: Path
+    events: Events
+    total: int
+    done: int = 0
+
+    def advance(self, num_bytes: int) -> None:
+        self.done += num_bytes
+        self.events.progress("model", self.done, self.total, unit="B")
+
+
+def fetched(source: Source, entries: Sequence[Entry], cache: Path, events: Events) -> Path:
+    """The folder of the cache that holds `entries`, complete.
+
+    Two processes may ask for the same at once: the second waits, then finds everything there.
+
+    Raises:
+        SourceError, ServiceError: as the source does. What is complete stays, and is not fetched again.
+    """
+    folder = cache / listing_digest(entries)
+    with boundary(ServiceError, f"fetching {source.uri} into {folder}", remedy=REMEDY), _held(folder, events):
+        missing = [entry for entry in entries if not (folder / entry.name).exists()]
+        fetch = Fetch(source=source, folder=folder, events=events, total=sum(entry.size for entry in missing))
+        asyncio.run(_fetch_all(fetch, missing))
+    return folder
+
+
+@contextmanager
+def _held(folder: Path, events: Events) -> Iterator[None]:
+    """Let one process at a time fill `folder`; the lock ends with its process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            events.point("notice", message="waiting for another run that is fetching the same base model")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def _fetch_all(fetch: Fetch, entries: Sequence[Entry]) -> None:
+    """Largest first, so that no large file is left to go alone at the end; the first error ends them all."""
+    limit = asyncio.Semaphore(NUM_FILES)
+
+    async def within_limit(entry: Entry) -> None:
+        async with limit:
+            await _fetch_file(fetch, entry)
+
+    await asyncio.gather(*map(within_limit, sorted(entries, key=lambda entry: -entry.size)))
+
+
+async def _fetch_file(fetch: Fetch, entry: Entry) -> None:
+    target = fetch.folder / entry.name
+    part = target.with_name(f"{target.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as file:
+        start = file.tell()
+        fetch.advance(start)
+        while start < entry.size:
+            piece = await fetch.source.read(entry, start, min(start + PIECE_BYTES, entry.size))
+            if not piece:
+                break
+            file.write(piece)
+            start += len(piece)
+            fetch.advance(len(piece))
+    await asyncio.to_thread(_complete, part, target, entry, fetch.source.uri)
+
+
+def _complete(part: Path, target: Path, entry: Entry, uri: str) -> None:
+    """Give the part its name if it is what was listed, else take it away.
+
+    Raises:
+        ServiceError: what arrived has another size or digest.
+    """
+    size = part.stat().st_size
+    if size != entry.size:
+        complaint = f"{size} bytes arrived instead of {entry.size}"
+    elif MD5.fullmatch(entry.version) and _md5(part) != entry.version:
+        complaint = "the bytes that arrived do not match the ETag"
+    else:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+        return
+    part.unlink()
+    raise ServiceError(f"{uri}: {entry.name}: {complaint}", remedy="run the same command again")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,55 @@
+"""`file:PATH`: a base model in a folder of this machine."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.model.source import Entry
+
+REMEDY = "point sdg_base_model at the folder that holds config.json"
+
+
+class FolderSource:
+    """Files are copied, never linked: sealing makes files read-only, and the user's own must stay as they are."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.folder = folder_of(uri)
+
+    def listing(self) -> list[Entry]:
+        if not self.folder.is_dir():
+            raise SourceError(f"{self.uri}: there is no folder {self.folder}", remedy=REMEDY)
+        files = (Path(root) / name for root, _, names in os.walk(self.folder) for name in names)
+        return [self._entry(path) for path in files]
+
+    async def read(self, entry: Entry, start: int, end: int) -> memoryview:
+        path = self.folder / entry.name
+        with path.open("rb") as file:
+            if self._entry(path) != entry:
+                raise SourceError(f"{path} changed while it was copied", remedy="run the same command again")
+            file.seek(start)
+            return memoryview(file.read(end - start))
+
+    def _entry(self, path: Path) -> Entry:
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror}", remedy=REMEDY) from error
+        return Entry(
+            name=path.relative_to(self.folder).as_posix(),
+            size=state.st_size,
+            version=f"{path}:{state.st_mtime_ns}",
+        )
+
+
+def folder_of(uri: str) -> Path:
+    """The absolute path that `file:PATH` means: `file:models/tiny`, `file:~/tiny`, `file:/models/tiny`, `file:///models/tiny`.
+
+    Raises:
+        SourceError: the URI names another machine.
+    """
+    parts = urlsplit(uri)
+    if parts.netloc not in {"", "localhost"}:
+        raise SourceError(f"{uri} names a machine, {parts.netloc}", remedy="write file:PATH or file:///PATH")
+    return Path(unquote(parts.path)).expanduser().absolute()

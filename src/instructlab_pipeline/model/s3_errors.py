@@ -1,0 +1,74 @@
+"""What an S3 server's refusal means to the person who has to act on it."""
+
+import re
+from dataclasses import dataclass
+
+from instructlab_pipeline.errors import PipelineError, ServiceError, SourceError
+from instructlab_pipeline.model.s3_settings import Settings
+
+KEYS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN"
+REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+EXPIRED_CODES = {"ExpiredToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
+REFUSED = {400, 401, 403, 412}  # what servers answer to bad keys or to none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What obstore's error text holds: an HTTP status (0 without a reply), S3's code, a sentence without secrets."""
+
+    kind: str
+    status: int
+    code: str
+    reason: str
+
+    @classmethod
+    def read(cls, text: str, *, kind: str) -> "Failure":
+        """`kind` is the name of obstore's exception. A signature error's body repeats keys, so bodies are left out."""
+        status = re.search(r"status code: (\d{3})", text)
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        cause = re.search(r'(?:message|error): "([^"]+)"', text)
+        first = text.splitlines()[0].partition(" - ")[2] or text.splitlines()[0]
+        return cls(
+            kind=kind,
+            status=int(status[1]) if status else 0,
+            code=code[1] if code else "",
+            reason=cause[1] if cause and not status else first.partition(": <")[0],
+        )
+
+
+def explained(failure: Failure, *, uri: str, settings: Settings) -> PipelineError:
+    """The error to raise. Only what a later attempt can mend is a ServiceError."""
+    answer = f"{settings.where} answered {failure.status} {failure.code}".rstrip()
+    if failure.kind == "PreconditionError":
+        return ServiceError(f"{uri} changed while it was being read", remedy="run the same command again")
+    if failure.code in REGION_CODES:
+        return SourceError(
+            f"{uri}: {answer}", remedy=f"set AWS_DEFAULT_REGION to the bucket's region, not {settings.region}"
+        )
+    if failure.code in EXPIRED_CODES:
+        return SourceError(f"{uri}: {answer}", remedy=f"get fresh keys ({KEYS}) and check this machine's clock")
+    if failure.status == 404:
+        return _missing(failure, uri, answer)
+    if failure.status in REFUSED:
+        return _refused(uri, answer, settings)
+    return ServiceError(
+        f"{uri}: {settings.where} failed after retries: {failure.reason}",
+        remedy="check that AWS_S3_ENDPOINT is right and reachable, then run the same command again",
+    )
+
+
+def _missing(failure: Failure, uri: str, answer: str) -> SourceError:
+    if failure.code == "NoSuchBucket":
+        return SourceError(
+            f"{uri}: there is no such bucket ({answer})", remedy="check sdg_base_model and AWS_S3_ENDPOINT"
+        )
+    return SourceError(f"{uri}: an object went away ({answer})", remedy="check sdg_base_model, then run again")
+
+
+def _refused(uri: str, answer: str, settings: Settings) -> SourceError:
+    if settings.anonymous:
+        return SourceError(f"{uri} cannot be read without keys ({answer})", remedy=f"set {KEYS}")
+    return SourceError(
+        f"{uri} cannot be read with these keys ({answer})",
+        remedy=f"check {KEYS}, and that they may list and read the bucket",
+    )

@@ -1,0 +1,73 @@
+"""Where S3 is and what opens it, from the usual variables of the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ENDPOINTS = ("AWS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+DEFAULT_REGION = "us-east-1"  # also what servers other than AWS expect where none is set
+GLOBAL_ENDPOINT = "s3.amazonaws.com"  # knows the buckets of one region only; each region has its own
+# Keys can also come from the platform, in ways that obstore knows.
+PLATFORM_CREDENTIALS = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`endpoint` is empty for AWS itself."""
+
+    access_key: str = ""
+    secret_key: str = ""
+    session_token: str = ""
+    region: str = DEFAULT_REGION
+    endpoint: str = ""
+    platform_credentials: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """People paste values with newlines, so each is stripped; an empty one counts as not set."""
+        values = {name: stripped for name, value in environment.items() if (stripped := value.strip())}
+        return cls(
+            access_key=values.get("AWS_ACCESS_KEY_ID", ""),
+            secret_key=values.get("AWS_SECRET_ACCESS_KEY", ""),
+            session_token=values.get("AWS_SESSION_TOKEN", ""),
+            region=next((values[name] for name in REGIONS if name in values), DEFAULT_REGION),
+            endpoint=_endpoint(next((values[name] for name in ENDPOINTS if name in values), "")),
+            platform_credentials=any(name in values for name in PLATFORM_CREDENTIALS),
+        )
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.access_key and not self.platform_credentials
+
+    @property
+    def where(self) -> str:
+        """For a person."""
+        return self.endpoint or f"AWS in {self.region}"
+
+    def config(self) -> dict[str, Any]:
+        """For obstore's S3Store: path style wherever the endpoint is the user's own."""
+        optional = {
+            "access_key_id": self.access_key,
+            "secret_access_key": self.secret_key,
+            "session_token": self.session_token,
+            "endpoint": self.endpoint,
+        }
+        return {
+            "region": self.region,
+            "skip_signature": self.anonymous,
+            "virtual_hosted_style_request": not self.endpoint,
+            **{name: value for name, value in optional.items() if value},
+        }
+
+
+def _endpoint(value: str) -> str:
+    """A URL without a slash at its end; https where no scheme is given."""
+    url = value.rstrip("/")
+    if url and "://" not in url:
+        url = f"https://{url}"
+    return "" if url.endswith(f"://{GLOBAL_ENDPOINT}") else url

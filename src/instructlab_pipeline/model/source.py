@@ -1,0 +1,60 @@
+"""What every place of a base model can do, whichever the scheme of its URI: list its files, and read a piece of one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from instructlab_pipeline.artifacts import digest_of
+from instructlab_pipeline.errors import SourceError
+
+OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl", ".pt", ".pth", ".tflite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One file. `version` changes whenever its content does: an ETag, or a path with its time of change."""
+
+    name: str
+    size: int
+    version: str
+
+
+class Source(Protocol):
+    """A folder of files somewhere."""
+
+    uri: str
+
+    def listing(self) -> list[Entry]:
+        """Every file below the URI.
+
+        Raises:
+            SourceError: there is nothing, or nothing that these credentials may read.
+            ServiceError: the server did not answer.
+        """
+        ...
+
+    async def read(self, entry: Entry, start: int, end: int) -> memoryview:
+        """The bytes of `entry` from `start` to before `end`, of the version that was listed."""
+        ...
+
+
+def wanted(uri: str, entries: Iterable[Entry]) -> list[Entry]:
+    """The files that a model can need, by name: no hidden files, no code, no weights other than safetensors.
+
+    Raises:
+        SourceError: a name leads out of the folder.
+    """
+    return sorted((entry for entry in entries if _is_wanted(uri, entry.name)), key=lambda entry: entry.name)
+
+
+def listing_digest(entries: Iterable[Entry]) -> str:
+    """The same for the same content, wherever it was listed."""
+    return digest_of([[entry.name, entry.size, entry.version] for entry in entries])
+
+
+def _is_wanted(uri: str, name: str) -> bool:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise SourceError(f"{uri} lists a file named {name!r}, which leads out of its folder", remedy="rename the file")
+    return not any(part.startswith(".") for part in path.parts) and path.suffix not in {".py", *OTHER_WEIGHTS}

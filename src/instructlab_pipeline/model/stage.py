@@ -1,0 +1,91 @@
+"""From `sdg_base_model` to the base model's files, whole and checked.
+
+files/      the Hugging Face folder
+model.json  {uri, architecture, num_parameters, size_bytes}
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from instructlab_pipeline.artifacts import Facts, link_or_copy, write_atomically
+from instructlab_pipeline.errors import SourceError, UsageError
+from instructlab_pipeline.model.cache import fetched
+from instructlab_pipeline.model.check import complaints, missing_files, num_parameters, read_config
+from instructlab_pipeline.model.folder import FolderSource
+from instructlab_pipeline.model.s3 import BucketSource
+from instructlab_pipeline.model.source import Entry, Source, listing_digest, wanted
+from instructlab_pipeline.stage import Context
+
+SCHEMES = {"file": FolderSource, "s3": BucketSource}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInputs:
+    sdg_base_model: str
+
+
+def run(inputs: ModelInputs, context: Context) -> Facts:
+    """Fetch, check, and lay the files into the stage's folder.
+
+    Raises:
+        SourceError: there is no model, or none that can be fine-tuned: every reason at once.
+        ServiceError: the server failed.
+    """
+    source, entries = _listed(inputs.sdg_base_model)
+    _refuse(source.uri, missing_files({entry.name for entry in entries}))
+    folder = fetched(source, entries, context.cache / "models", context.events)
+    _refuse(source.uri, complaints(folder, _model_types()))
+    for entry in entries:
+        target = context.folder / "files" / entry.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(folder / entry.name, target)
+    facts = _facts(source.uri, entries, folder)
+    write_atomically(context.folder / "model.json", json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+def fingerprint(sdg_base_model: str) -> str:
+    """Changes whenever a file behind the URI does; costs one listing.
+
+    Raises:
+        SourceError, ServiceError: the URI cannot be listed.
+    """
+    return listing_digest(_listed(sdg_base_model)[1])
+
+
+def _listed(uri: str) -> tuple[Source, list[Entry]]:
+    scheme = urlsplit(uri).scheme
+    if scheme not in SCHEMES:
+        raise SourceError(f"{uri} is no base model that we can fetch", remedy="write s3://bucket/prefix or file:PATH")
+    source: Source = SCHEMES[scheme](uri)
+    return source, wanted(uri, source.listing())
+
+
+def _refuse(uri: str, complaints: Collection[str]) -> None:
+    if complaints:
+        raise SourceError(
+            "\n".join(f"{uri}: {complaint}" for complaint in complaints),
+            remedy="point sdg_base_model at a whole Hugging Face folder with safetensors weights and a chat template",
+        )
+
+
+def _model_types() -> Collection[str]:
+    try:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    except ImportError as error:
+        raise UsageError(
+            f"the base model cannot be checked: {error}", remedy="pip install 'instructlab-pipeline[train]'"
+        ) from error
+    return frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def _facts(uri: str, entries: Collection[Entry], folder: Path) -> Facts:
+    return {
+        "uri": uri,
+        "architecture": read_config(folder)["architectures"][0],
+        "num_parameters": num_parameters(folder),
+        "size_bytes": sum(entry.size for entry in entries),
+    }

@@ -1,0 +1,138 @@
+import json
+
+import pytest
+from safetensors.numpy import save_file
+
+from instructlab_pipeline.model.check import complaints, missing_files, num_parameters
+from servers.tiny_model import write_tiny_model
+
+TYPES = {"llama"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_tiny_model(tmp_path / "tiny")
+
+
+def change_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def split_weights(folder):
+    from safetensors.numpy import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    shards = {"model-00001-of-00002.safetensors": names[:3], "model-00002-of-00002.safetensors": names[3:]}
+    for shard, part in shards.items():
+        save_file({name: tensors[name] for name in part}, folder / shard)
+    weight_map = {name: shard for shard, part in shards.items() for name in part}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    (folder / "model.safetensors").unlink()
+
+
+def test_a_complete_model_has_nothing_to_complain_about(folder):
+    assert complaints(folder, TYPES) == []
+
+
+def test_parameters_are_counted_from_the_headers(folder):
+    from safetensors.numpy import load_file
+
+    expected = sum(tensor.size for tensor in load_file(folder / "model.safetensors").values())
+    assert num_parameters(folder) == expected
+    split_weights(folder)
+    assert complaints(folder, TYPES) == []
+    assert num_parameters(folder) == expected
+
+
+def test_a_truncated_file_of_weights_is_named(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith("model.safetensors is not a whole safetensors file")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04pickle", b"\xff" * 64, b"\x02" + bytes(7) + b"[]", b"\x01" + bytes(7) + b"{"]
+)
+def test_what_is_no_safetensors_file_is_refused(folder, content):
+    (folder / "model.safetensors").write_bytes(content)
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith("model.safetensors is not a whole safetensors file")
+
+
+def test_bytes_behind_the_last_tensor_are_refused(folder):
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"more")
+    assert "promises" in complaints(folder, TYPES)[0]
+
+
+def test_a_missing_shard_is_named(folder):
+    split_weights(folder)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    assert complaints(folder, TYPES) == [
+        "model-00002-of-00002.safetensors is missing, which model.safetensors.index.json lists"
+    ]
+
+
+def test_a_shard_without_its_tensors_is_named(folder):
+    split_weights(folder)
+    first, second = sorted(folder.glob("model-*.safetensors"))
+    second.write_bytes(first.read_bytes())
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith("model-00002-of-00002.safetensors lacks ")
+
+
+def test_an_index_that_leads_out_of_the_folder_is_refused(folder):
+    split_weights(folder)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../tiny/config.json"}}))
+    assert "../tiny/config.json is missing" in complaints(folder, TYPES)[0]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_code_that_comes_with_the_model_is_refused(folder, name):
+    change_json(folder / name, auto_map={"AutoModelForCausalLM": "modeling.Model"})
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith(f"{name} has auto_map")
+
+
+def test_an_unknown_model_type_is_refused(folder):
+    change_json(folder / "config.json", model_type="lama")
+    assert "'lama'" in complaints(folder, TYPES)[0]
+
+
+def test_a_model_without_chat_template_is_refused(folder):
+    (folder / "chat_template.jinja").unlink()
+    assert complaints(folder, TYPES)[0].startswith("chat_template.jinja is missing")
+
+
+def test_a_chat_template_in_the_tokenizer_config_is_enough(folder):
+    change_json(folder / "tokenizer_config.json", chat_template=(folder / "chat_template.jinja").read_text())
+    (folder / "chat_template.jinja").unlink()
+    assert complaints(folder, TYPES) == []
+
+
+def test_every_fault_is_told_at_once(folder):
+    (folder / "config.json").write_text("{")
+    (folder / "tokenizer.json").write_text("[]")
+    (folder / "chat_template.jinja").unlink()
+    (folder / "model.safetensors").write_bytes(b"")
+    found = complaints(folder, TYPES)
+    assert [complaint.split()[0] for complaint in found] == [
+        "config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "model.safetensors",
+    ]
+
+
+def test_pickled_weights_alone_are_refused_by_their_names():
+    found = missing_files({"config.json", "tokenizer.json", "tokenizer_config.json", "pytorch_model.bin"})
+    assert found == ["model.safetensors is missing; weights in other formats, pickled ones above all, are not loaded"]
+
+
+def test_shards_without_an_index_are_refused_by_their_names():
+    found = missing_files(
+        {"config.json", "tokenizer.json", "tokenizer_config.json", "model-00001-of-00002.safetensors"}
+    )
+    assert found == ["model.safetensors.index.json is missing, which says what each shard holds"]

@@ -1,0 +1,62 @@
+import pytest
+
+from instructlab_pipeline.errors import ServiceError, SourceError
+from instructlab_pipeline.model.s3_errors import Failure, explained
+from instructlab_pipeline.model.s3_settings import Settings
+
+
+def test_values_are_stripped_of_what_people_paste_with_them():
+    settings = Settings.from_environment({"AWS_ACCESS_KEY_ID": " key\n", "AWS_S3_ENDPOINT": "http://here:9000/\n"})
+    assert settings.access_key == "key"
+    assert settings.endpoint == "http://here:9000"
+
+
+def test_an_empty_endpoint_does_not_hide_the_next():
+    environment = {"AWS_S3_ENDPOINT": " ", "AWS_ENDPOINT_URL": "minio.storage.svc:9000"}
+    assert Settings.from_environment(environment).endpoint == "https://minio.storage.svc:9000"
+
+
+def test_the_global_endpoint_means_the_region_s_own():
+    environment = {"AWS_S3_ENDPOINT": "https://s3.amazonaws.com", "AWS_DEFAULT_REGION": "eu-central-1"}
+    config = Settings.from_environment(environment).config()
+    assert config == {"region": "eu-central-1", "skip_signature": True, "virtual_hosted_style_request": True}
+
+
+def test_a_custom_endpoint_is_addressed_path_style():
+    environment = {"AWS_ENDPOINT_URL_S3": "http://here", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    config = Settings.from_environment(environment).config()
+    assert not config["virtual_hosted_style_request"]
+    assert not config["skip_signature"]
+
+
+def test_keys_from_the_platform_are_not_anonymous():
+    assert not Settings.from_environment({"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}).anonymous
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "remedy"),
+    [
+        (403, "SignatureDoesNotMatch", SourceError, "AWS_SECRET_ACCESS_KEY"),
+        (404, "NoSuchBucket", SourceError, "sdg_base_model"),
+        (301, "PermanentRedirect", SourceError, "AWS_DEFAULT_REGION"),
+        (400, "ExpiredToken", SourceError, "fresh keys"),
+        (503, "SlowDown", ServiceError, "run the same command again"),
+        (0, "", ServiceError, "AWS_S3_ENDPOINT"),
+    ],
+)
+def test_a_refusal_says_what_to_do(status, code, kind, remedy):
+    failure = Failure(kind="GenericError", status=status, code=code, reason="")
+    error = explained(failure, uri="s3://b/p", settings=Settings(access_key="k"))
+    assert type(error) is kind
+    assert remedy in error.remedy
+    assert "s3://b/p" in error.message
+
+
+def test_a_body_that_repeats_keys_stays_out_of_the_reason():
+    text = (
+        "Generic S3 error: Error performing GET http://h/b in 5ms - Server returned non-2xx status code: 403 Forbidden: "
+        "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>mine</AWSAccessKeyId></Error>"
+    )
+    failure = Failure.read(text, kind="GenericError")
+    assert (failure.status, failure.code) == (403, "SignatureDoesNotMatch")
+    assert "mine" not in failure.reason

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.model.folder import folder_of
+from instructlab_pipeline.model.source import Entry, listing_digest, wanted
+
+
+def entries(*names):
+    return [Entry(name=name, size=1, version="v") for name in names]
+
+
+def test_only_files_that_a_model_needs_are_wanted():
+    listed = entries(
+        "model.safetensors", ".gitattributes", ".cache/x", "modeling.py", "original/consolidated.pth", "a.json"
+    )
+    assert [entry.name for entry in wanted("s3://b", listed)] == ["a.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/../../b"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name):
+    with pytest.raises(SourceError, match="leads out"):
+        wanted("s3://b", entries(name))
+
+
+def test_the_digest_of_a_listing_follows_the_versions():
+    first = listing_digest(entries("a", "b"))
+    assert first == listing_digest(entries("a", "b"))
+    assert first != listing_digest([*entries("a"), Entry(name="b", size=1, version="w")])
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("file:/models/tiny", Path("/models/tiny")),
+        ("file:///models/a%20b", Path("/models/a b")),
+        ("file:models/tiny", Path.cwd() / "models/tiny"),
+        ("file:./models/tiny/", Path.cwd() / "models/tiny"),
+        ("file:~/tiny", Path.home() / "tiny"),
+    ],
+)
+def test_a_file_uri_is_a_path(uri, path):
+    assert folder_of(uri) == path
+
+
+def test_a_file_uri_of_another_machine_is_refused():
+    with pytest.raises(SourceError, match="server"):
+        folder_of("file://server/models")
