@@ -1,0 +1,56 @@
+"""Starts and watches the workers of one machine: `python -m instructlab_pipeline.training.agent JOB.json WORKERS`.
+
+It is torchrun, which ends with the pipeline, ends its workers with itself, and says which worker died of what.
+On several machines, torchrun's environment (PET_NNODES, PET_RDZV_ENDPOINT ...) says how they meet.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from instructlab_pipeline.errors import WorkerError
+from instructlab_pipeline.processes import die_with_parent
+from instructlab_pipeline.training.failure import record_failure
+from instructlab_pipeline.training.job import TrainingJob
+
+WORKER = "instructlab_pipeline.training.worker"
+
+
+def main() -> None:
+    die_with_parent()
+    job_file, workers = sys.argv[1:]
+
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    try:
+        run.main(torchrun_arguments(job_file, workers=int(workers), alone="PET_NNODES" not in os.environ))
+    except ChildFailedError as error:
+        job = TrainingJob.read(Path(job_file))
+        for rank, failure in error.failures.items():
+            if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+                job.failure.unlink(missing_ok=True)  # the others only noticed that it was gone
+                record_failure(job.failure, _killed(rank, signal.Signals(-failure.exitcode)))
+        sys.exit(WorkerError.exit_code)
+
+
+def torchrun_arguments(job_file: str, *, workers: int, alone: bool) -> list[str]:
+    """`alone`: all workers are on this machine, and meet on a port of the loopback device that is free."""
+    meeting = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={workers}"] if alone else []
+    return [*meeting, "--module", WORKER, job_file]
+
+
+def _killed(rank: int, number: signal.Signals) -> WorkerError:
+    if number == signal.SIGKILL:
+        return WorkerError(
+            f"worker {rank} was killed from outside (SIGKILL), as the kernel does when memory runs out",
+            remedy="free memory, lower train_batch_size or raise train_num_workers; then run the same command again",
+        )
+    return WorkerError(
+        f"worker {rank} crashed ({number.name})", remedy="run the same command again; if it recurs, report it"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Recovery checkpoints: sharded, whole or not there, and used only by the run that they belong to.
+
+    recovery/step-0000120/     weights and optimizer states, a part per worker (torch.distributed.checkpoint)
+                 manifest.json written last: step, fingerprint, workers, files with sizes, what the phase had counted
+
+A draft is renamed into place once its manifest is written. The newest two are kept.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.artifacts import MANIFEST, write_atomically
+from instructlab_pipeline.training.world import World
+
+KEPT = 2
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a phase has come: `step` steps are done, and what they counted."""
+
+    step: int = 0
+    epoch_losses: list[float] = field(default_factory=list)
+    loss_sum: float = 0.0  # of this epoch, over its supervised tokens, in nats
+    loss_tokens: int = 0
+
+
+def newest(recovery: Path, fingerprint: str) -> Path | None:
+    """The newest whole checkpoint of this run; a torn one, or another run's, is passed over."""
+    return next((path for path in _newest_first(recovery) if _is_whole(path, fingerprint)), None)
+
+
+def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[str, Any], world: World) -> None:
+    """Write a checkpoint; all workers call this together."""
+    import torch.distributed.checkpoint as dcp
+
+    target = recovery / f"step-{progress.step:08d}"
+    draft = recovery / f".{target.name}"
+    if world.leads:
+        for path in (draft, target):
+            shutil.rmtree(path, ignore_errors=True)
+        draft.mkdir(parents=True)
+    world.wait()
+    dcp.save(state, checkpoint_id=draft, no_dist=not world.shards)
+    world.wait()
+    if world.leads:
+        _commit(draft, target, {"fingerprint": fingerprint, "workers": world.size, **asdict(progress)})
+        _prune(recovery)
+
+
+def load(path: Path, state: dict[str, Any], world: World) -> Progress:
+    """Fill `state` in place, whatever number of workers wrote it; says how far that had come."""
+    import torch.distributed.checkpoint as dcp
+
+    dcp.load(state, checkpoint_id=path, no_dist=not world.shards)
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    return Progress(**{name: manifest[name] for name in asdict(Progress())})
+
+
+def _newest_first(recovery: Path) -> Iterator[Path]:
+    yield from sorted(recovery.glob("step-*"), reverse=True)
+
+
+def _is_whole(path: Path, fingerprint: str) -> bool:
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        sizes = {name: (path / name).stat().st_size for name in manifest["files"]}
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(manifest["fingerprint"] == fingerprint and sizes == manifest["files"])
+
+
+def _commit(draft: Path, target: Path, manifest: dict[str, Any]) -> None:
+    files = {file.name: file.stat().st_size for file in sorted(draft.iterdir())}
+    write_atomically(draft / MANIFEST, json.dumps({**manifest, "files": files}))
+    draft.rename(target)
+
+
+def _prune(recovery: Path) -> None:
+    for path in list(_newest_first(recovery))[KEPT:]:
+        shutil.rmtree(path)

@@ -1,0 +1,113 @@
+"""A Hugging Face folder of the student: what any tool loads, byte for byte the same for the same weights.
+
+Everything but the weights is copied from the model that training started from.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.errors import WorkerError
+from instructlab_pipeline.training.model import Student
+from instructlab_pipeline.training.world import World
+
+SHARD_BYTES = 5_000_000_000
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf")
+
+
+def export(student: Student, base: Path, folder: Path, world: World, *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write the student into `folder`, whole or not at all; all workers call this together.
+
+    Weights go out in the type that `base` has them in. One shard at a time is in memory, on the first worker.
+    """
+    draft = folder.with_name(f".{folder.name}.draft")
+    if world.leads:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.mkdir(parents=True)
+    dtypes = _dtypes(base, student)
+    weights = dict(student.named_weights())
+    sizes = {name: weights[name].numel() * dtypes[name].itemsize for name in sorted(weights)}
+    plan = shards(sizes, shard_bytes)
+    for file_name, names in plan.items():
+        _write_shard(draft / file_name, {name: (weights[name], dtypes[name]) for name in names}, world)
+    if world.leads:
+        _write_index(draft, plan, sum(sizes.values()))
+        _copy_companions(base, draft)
+        for path in draft.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        draft.rename(folder)
+    world.wait()
+
+
+def shards(sizes: Mapping[str, int], limit: int) -> dict[str, list[str]]:
+    """Which weights go into which file, in order: each file up to `limit` bytes, a larger weight alone in its own."""
+    groups: list[list[str]] = []
+    filled = 0
+    for name, size in sizes.items():
+        if not groups or filled + size > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += size
+    if len(groups) == 1:
+        return {WEIGHTS: groups[0]}
+    return {f"model-{i:05d}-of-{len(groups):05d}.safetensors": names for i, names in enumerate(groups, start=1)}
+
+
+def _dtypes(base: Path, student: Student) -> dict[str, Any]:
+    """The type of each weight in the files of `base`, which must hold the same weights."""
+    from safetensors import safe_open
+
+    found: dict[str, Any] = {}
+    for path in sorted(base.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            found |= {name: _dtype(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    names = {name for name, _ in student.named_weights()}
+    if missing := sorted(names - found.keys()):
+        raise WorkerError(
+            f"the model's weights are not named as in its files: {', '.join(missing[:5])}",
+            remedy="this base model cannot be written back; choose another one",
+        )
+    return found
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    return {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name]
+
+
+def _write_shard(path: Path, weights: Mapping[str, tuple[Any, Any]], world: World) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor for name, tensor in _gathered(weights) if world.leads}
+    if world.leads:
+        save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _gathered(weights: Mapping[str, tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
+    """Each weight whole on the CPU, whichever workers hold its parts."""
+    for name, (weight, dtype) in weights.items():
+        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+        yield name, whole.detach().to("cpu", dtype, copy=True).contiguous()
+
+
+def _write_index(folder: Path, plan: Mapping[str, list[str]], total_size: int) -> None:
+    if len(plan) > 1:
+        where = {name: file_name for file_name, names in plan.items() for name in names}
+        index = {"metadata": {"total_size": total_size}, "weight_map": where}
+        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def _copy_companions(base: Path, folder: Path) -> None:
+    """Configuration, tokenizer, chat template, license: whatever lies beside the weights."""
+    for path in sorted(base.rglob("*")):
+        if path.is_file() and not path.name.endswith(_WEIGHT_SUFFIXES):
+            target = folder / path.relative_to(base)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)

@@ -1,0 +1,24 @@
+"""Why a worker failed, passed from the worker to the pipeline in a file."""
+
+import json
+from pathlib import Path
+
+from instructlab_pipeline.artifacts import write_atomically
+from instructlab_pipeline.errors import PipelineError, SourceError, WorkerError
+
+_KINDS = {kind.__name__: kind for kind in (SourceError, WorkerError)}
+
+
+def record_failure(path: Path, error: PipelineError) -> None:
+    """Keep `error`, unless another worker was first: what follows a failure is seldom its cause."""
+    if not path.exists():
+        kind = type(error).__name__ if type(error).__name__ in _KINDS else WorkerError.__name__
+        write_atomically(path, json.dumps({"kind": kind, "message": error.message, "remedy": error.remedy}))
+
+
+def read_failure(path: Path) -> PipelineError | None:
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return _KINDS[record["kind"]](record["message"], remedy=record["remedy"])

@@ -1,0 +1,68 @@
+"""What the pipeline hands its training workers: one JSON file, no flags."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from instructlab_pipeline.artifacts import write_atomically
+from instructlab_pipeline.training.plan import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """One phase, from a model and a file of samples to a model.
+
+    model: Hugging Face folder to start from. data: JSON lines of {messages, id, unmask}. output: gets `model/`.
+    work: recovery checkpoints, telemetry, epochs; survives crashes. tokens: the tokenized data, shared by runs.
+    fingerprint: digest of all that decides the weights but the number of workers; recovery checkpoints carry it.
+    keep_every_epochs: 0 keeps none.
+    """
+
+    name: str
+    model: Path
+    data: Path
+    output: Path
+    work: Path
+    tokens: Path
+    fingerprint: str
+    epochs: int
+    learning_rate: float
+    schedule: Schedule
+    warmup_ratio: float
+    samples_per_step: int
+    micro_batch_tokens: int
+    max_sample_tokens: int
+    seed: int
+    keep_every_epochs: int = 0
+    recovery_interval_s: float = 60.0
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, json.dumps(asdict(self), default=str, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        record = json.loads(path.read_bytes())
+        paths: dict[str, Any] = {f.name: Path(record[f.name]) for f in fields(cls) if f.type is Path}
+        return cls(**(record | paths))
+
+    @property
+    def recovery(self) -> Path:
+        return self.work / "recovery"
+
+    @property
+    def epochs_folder(self) -> Path:
+        """Where a user's checkpoints wait: the stage's own folder would be cleared after a crash."""
+        return self.work / "epochs"
+
+    @property
+    def telemetry(self) -> Path:
+        return self.work / "telemetry.jsonl"
+
+    @property
+    def failure(self) -> Path:
+        return self.work / "failure.json"
+
+    @property
+    def result(self) -> Path:
+        return self.work / "result.json"

@@ -1,0 +1,68 @@
+"""Runs a training job in processes of its own and passes on what they tell."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.errors import WorkerError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.processes import run_worker
+from instructlab_pipeline.training.failure import read_failure
+from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.telemetry import Follower
+
+AGENT = "instructlab_pipeline.training.agent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """`workers` processes on this machine, each on up to `cpus` processors."""
+
+    workers: int
+    cpus: int
+
+
+def train(job: TrainingJob, processes: Processes, events: Events) -> dict[str, Any]:
+    """Train to the end; says what it came to.
+
+    Raises:
+        SourceError: the model or the data cannot be trained on.
+        WorkerError: a worker failed; the message says why.
+    """
+    for path in (job.failure, job.result):
+        path.unlink(missing_ok=True)
+    job_file = job.work / "job.json"
+    job.write(job_file)
+    follower = Follower(job.telemetry, job.name, events)
+    try:
+        run_worker(
+            [sys.executable, "-m", AGENT, str(job_file), str(processes.workers)],
+            log=job.work / "worker.log",
+            environment=worker_environment(processes, num_cpus=len(os.sched_getaffinity(0))),
+            on_tick=follower.follow,
+            doing=f"{job.name} on {processes.workers} workers",
+        )
+    except WorkerError as error:
+        raise read_failure(job.failure) or error from error
+    return dict(json.loads(job.result.read_bytes()))
+
+
+def worker_environment(processes: Processes, *, num_cpus: int) -> dict[str, str]:
+    """Threads that share the processors and wait without spinning, no network, the same sums each time."""
+    threads = max(1, min(processes.cpus, num_cpus // processes.workers))
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if "PET_NNODES" not in os.environ and Path("/sys/class/net/lo").exists():
+        environment["GLOO_SOCKET_IFNAME"] = "lo"
+    return environment

@@ -1,0 +1,217 @@
+"""The training loop: steps that are the same on any number of workers, and can go on from any checkpoint."""
+
+import contextlib
+import math
+import shutil
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from instructlab_pipeline.errors import Interrupted, WorkerError
+from instructlab_pipeline.training import checkpoint
+from instructlab_pipeline.training.batch import make_batch
+from instructlab_pipeline.training.checkpoint import Progress
+from instructlab_pipeline.training.export import export
+from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.model import Student
+from instructlab_pipeline.training.plan import Pack, Plan, learning_rate, pack
+from instructlab_pipeline.training.telemetry import Telemetry
+from instructlab_pipeline.training.tokens import Tokens
+from instructlab_pipeline.training.world import World
+
+BETAS = (0.9, 0.95)  # as Llama, OLMo and most recipes for language models have them
+WEIGHT_DECAY = 0.0
+CLIP_NORM = 1.0
+NAMED_LINES = 8
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """One worker's part of a phase."""
+
+    job: TrainingJob
+    tokens: Tokens
+    student: Student
+    world: World
+    telemetry: Telemetry
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.plan = Plan(
+            num_samples=len(self.tokens),
+            samples_per_step=self.job.samples_per_step,
+            epochs=self.job.epochs,
+            seed=self.job.seed,
+        )
+        self.lengths = self.tokens.lengths
+        self.optimizer = torch.optim.AdamW(
+            self.student.parameters(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
+        )
+
+    def train(self) -> None:
+        """All steps that are left, from the newest checkpoint on.
+
+        Raises:
+            WorkerError: the loss is not a number.
+            Interrupted: SIGTERM came; what was learned is saved.
+        """
+        self._resume()
+        saved_at = time.monotonic()
+        with _terminated() as terminated:
+            for step in range(self.progress.step, self.plan.total_steps):
+                due = self.world.leads and time.monotonic() - saved_at >= self.job.recovery_interval_s
+                stop, save = self._step(step, [bool(terminated), due])
+                if self.plan.ends_epoch(step):
+                    self._end_epoch(self.plan.epoch_of(step) + 1)
+                if save or stop:
+                    self._save()
+                    saved_at = time.monotonic()
+                if stop:
+                    raise Interrupted(f"{self.job.name} was asked to stop and saved its state after step {step + 1}")
+
+    def _step(self, step: int, wishes: list[bool]) -> list[bool]:
+        """One optimizer step; says for each wish whether any worker has it."""
+        started = time.monotonic()
+        samples = self.plan.samples(step)
+        packs = self._packs(samples)
+        supervised = int(self.tokens.counts[samples].sum())
+        loss, *wished = self.world.sum([self._accumulate(packs, scale=1.0 / supervised), *map(float, wishes)])
+        norm = self._gradient_norm()
+        self._check_finite(step, samples, loss, norm)
+        rate = self._rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._count(step, loss, supervised)
+        tokens, seconds = int(self.lengths[samples].sum()), time.monotonic() - started
+        self.telemetry.tell(
+            "step",
+            step=step + 1,
+            steps=self.plan.total_steps,
+            loss=loss,
+            learning_rate=rate,
+            gradient_norm=norm,
+            tokens=tokens,
+            tokens_per_second=round(tokens / seconds, 1),
+            micro_batches=len(packs),
+            seconds=round(seconds, 4),
+        )
+        return [wish > 0 for wish in wished]
+
+    def _packs(self, samples: NDArray[np.int64]) -> list[Pack]:
+        return pack(
+            samples.tolist(),
+            self.lengths[samples].tolist(),
+            budget=self.job.micro_batch_tokens,
+            workers=self.world.size,
+        )[self.world.rank]
+
+    def _accumulate(self, packs: list[Pack], *, scale: float) -> float:
+        """Forward and backward over this worker's micro-batches; with the last, gradients add up over the workers."""
+        losses = []
+        for number, samples in enumerate(packs, start=1):
+            if self.world.shards:
+                self.student.set_requires_gradient_sync(number == len(packs))
+            # an idle worker goes through the motions with any sample, which counts for nothing
+            batch = make_batch(
+                [self.tokens.sample(i) for i in samples or [0]],
+                scale=scale if samples else 0.0,
+                device=self.world.device,
+            )
+            loss = self.student(batch)
+            loss.backward()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).double().sum())
+
+    def _gradient_norm(self) -> float:
+        """Of all weights together, before it is clipped to `CLIP_NORM`."""
+        norm: Any = torch.nn.utils.clip_grad_norm_(self.student.parameters(), CLIP_NORM)
+        whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        return float(whole)
+
+    def _check_finite(self, step: int, samples: Iterable[int], loss: float, norm: float) -> None:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            lines = sorted(int(self.tokens.lines[i]) for i in samples)
+            named = ", ".join(map(str, lines[:NAMED_LINES])) + (" ..." if len(lines) > NAMED_LINES else "")
+            raise WorkerError(
+                f"{self.job.name}: in step {step + 1} the loss is {loss} and the gradient norm {norm}; "
+                f"the step's samples are lines {named} of {self.job.data.name}",
+                remedy="lower train_learning_rate, or look at these samples",
+            )
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(
+            step,
+            total_steps=self.plan.total_steps,
+            peak=self.job.learning_rate,
+            warmup_ratio=self.job.warmup_ratio,
+            schedule=self.job.schedule,
+        )
+
+    def _count(self, step: int, loss: float, supervised: int) -> None:
+        progress = self.progress
+        progress.step = step + 1
+        progress.loss_sum += loss * supervised
+        progress.loss_tokens += supervised
+        if self.plan.ends_epoch(step):
+            progress.epoch_losses.append(progress.loss_sum / progress.loss_tokens)
+            progress.loss_sum, progress.loss_tokens = 0.0, 0
+
+    def _end_epoch(self, epoch: int) -> None:
+        if self.job.keep_every_epochs and epoch % self.job.keep_every_epochs == 0:
+            export(self.student, self.job.model, self.job.epochs_folder / f"epoch-{epoch}", self.world)
+
+    def _resume(self) -> None:
+        path = checkpoint.newest(self.job.recovery, self.job.fingerprint)
+        if path is None:
+            if self.world.leads:
+                shutil.rmtree(self.job.epochs_folder, ignore_errors=True)
+            return
+        state = self._state()
+        self.progress = checkpoint.load(path, state, self.world)
+        self._set_state(state)
+        self.telemetry.tell("notice", message=f"{self.job.name} goes on after step {self.progress.step}")
+
+    def _save(self) -> None:
+        checkpoint.save(
+            self.job.recovery,
+            self.progress,
+            fingerprint=self.job.fingerprint,
+            state=self._state(),
+            world=self.world,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        from torch.distributed.checkpoint.state_dict import get_state_dict
+
+        model, optimizer = get_state_dict(self.student, self.optimizer)
+        return {"model": model, "optimizer": optimizer}
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        from torch.distributed.checkpoint.state_dict import set_state_dict
+
+        set_state_dict(
+            self.student,
+            self.optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+        )
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[list[int]]:
+    """A list that fills once SIGTERM comes, so that the step under way can end."""
+    received: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, previous)

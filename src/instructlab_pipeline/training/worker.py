@@ -1,0 +1,104 @@
+"""A training worker: `python -m instructlab_pipeline.training.worker JOB.json`, as the agent starts it."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.artifacts import write_atomically
+from instructlab_pipeline.errors import PipelineError, WorkerError
+from instructlab_pipeline.processes import die_with_parent
+from instructlab_pipeline.training.failure import record_failure
+from instructlab_pipeline.training.job import TrainingJob
+
+
+def main() -> None:
+    die_with_parent()
+    job = TrainingJob.read(Path(sys.argv[1]))
+    try:
+        _work(job)
+    except PipelineError as error:
+        record_failure(job.failure, error)
+        sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if _is_out_of_memory(error):
+            record_failure(job.failure, _out_of_memory(error))
+        raise
+
+
+def _work(job: TrainingJob) -> None:
+    from instructlab_pipeline.training.export import export
+    from instructlab_pipeline.training.model import check_isolation, load_student, shard
+    from instructlab_pipeline.training.telemetry import Telemetry
+    from instructlab_pipeline.training.trainer import Trainer
+    from instructlab_pipeline.training.world import join, leave
+
+    world = join()
+    telemetry = Telemetry(job.telemetry, speaks=world.leads)
+    tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
+    student = shard(load_student(job.model), world)
+    check_isolation(student, world.device)
+    trainer = Trainer(job=job, tokens=tokens, student=student, world=world, telemetry=telemetry)
+    first_step, started = trainer.progress.step, time.monotonic()
+    trainer.train()
+    seconds = time.monotonic() - started
+    export(student, job.model, job.output / "model", world)
+    if world.leads:
+        write_atomically(job.result, json.dumps(_result(trainer, trainer.progress.step - first_step, seconds)))
+    leave(world)
+
+
+def _tokens(job: TrainingJob, *, tokenizes: bool, telemetry: Any) -> Any:
+    """The tokenized samples; one worker of each machine makes them, where they are not there yet."""
+    from instructlab_pipeline.training.tokens import open_tokens, wait_for_tokens, write_tokens
+
+    if tokenizes and open_tokens(job.tokens) is None:
+        from transformers import AutoTokenizer
+
+        from instructlab_pipeline.training.masks import Encoder
+
+        total = job.data.read_bytes().count(b"\n")
+        write_tokens(
+            job.data,
+            Encoder(AutoTokenizer.from_pretrained(job.model)),
+            job.tokens,
+            max_sample_tokens=job.max_sample_tokens,
+            progress=lambda done: telemetry.tell("tokenized", done=done, total=total),
+        )
+    return wait_for_tokens(job.tokens)
+
+
+def _result(trainer: Any, steps: int, seconds: float) -> dict[str, Any]:
+    """What the phase came to; `tokens` and `supervised_tokens` are those of one epoch."""
+    tokens, plan = trainer.tokens, trainer.plan
+    trained = int(tokens.starts[-1]) * steps / max(1, plan.steps_per_epoch)
+    return {
+        "steps": plan.total_steps,
+        "epochs": plan.epochs,
+        "samples": len(tokens),
+        "tokens": int(tokens.starts[-1]),
+        "supervised_tokens": int(tokens.counts.sum()),
+        "left_out": list(tokens.left_out),
+        "epoch_losses": trainer.progress.epoch_losses,
+        "tokens_per_second": round(trained / seconds, 1),
+    }
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _out_of_memory(error: BaseException) -> WorkerError:
+    first_line = str(error).partition("\n")[0] or type(error).__name__
+    return WorkerError(
+        f"a training worker is out of memory: {first_line}",
+        remedy="lower train_batch_size (and raise train_gradient_accumulation_steps to learn the same), "
+        "lower train_sequence_length, or raise train_num_workers",
+    )
+
+
+if __name__ == "__main__":
+    main()

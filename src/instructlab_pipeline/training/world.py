@@ -1,0 +1,70 @@
+"""The workers of a job, as one of them sees it."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """`size` workers, of which this is `rank`; `local_rank` counts those on this machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+    device: Any
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def is_cuda(self) -> bool:
+        return bool(self.device.type == "cuda")
+
+    @property
+    def shards(self) -> bool:
+        """One worker on a CPU has nothing to share; one on a GPU still gains bfloat16 beside its float32 weights."""
+        return self.size > 1 or self.is_cuda
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Each value, added up over the workers; all of them call this together."""
+        if self.size == 1:
+            return values
+        import torch
+        import torch.distributed as dist
+
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return list(total.tolist())
+
+    def wait(self) -> None:
+        """Until all workers are here."""
+        self.sum([0.0])
+
+
+def join() -> World:
+    """Meet the other workers that torchrun started: over gloo, and NCCL where there are GPUs."""
+    import torch
+    import torch.distributed as dist
+
+    rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(local_rank)
+    world = World(
+        rank=rank,
+        size=size,
+        local_rank=local_rank,
+        device=torch.device("cuda", local_rank) if cuda else torch.device("cpu"),
+    )
+    if world.shards:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    return world
+
+
+def leave(world: World) -> None:
+    if world.shards:
+        import torch.distributed as dist
+
+        dist.destroy_process_group()
