@@ -1,0 +1,117 @@
+"""Answers of a model to the items: those that the journal knows, and the rest from a worker process.
+
+Decoding is greedy. Both models may write equally much: see `answer_budget`.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from instructlab_pipeline.artifacts import write_atomically
+from instructlab_pipeline.evaluation.candidate import Candidate
+from instructlab_pipeline.evaluation.items import Item
+from instructlab_pipeline.evaluation.journal import Journal, answer_key
+from instructlab_pipeline.processes import run_worker
+from instructlab_pipeline.stage import Context
+
+SMALLEST_BUDGET = 16  # tokens
+SMALL_MODEL_BYTES = 64 << 20  # below this a second thread costs more than it brings
+MOST_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How answers are made; `batch_size` is the most that are generated at once, and no part of an answer's key."""
+
+    max_new_tokens: int
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """One text for each item, in the items' order, and how many had to be generated now."""
+
+    texts: Sequence[str]
+    generated: int
+
+
+def answer_budget(references: Iterable[str], folder: Path) -> int:
+    """How many tokens an answer may have: twice the longest reference and 8 more, by the tokenizer in `folder`.
+
+    Rounded up to a power of two, so that a reference a little longer does not make every known answer useless. An
+    answer that is cut there was too long to be right, and would only have cost time.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    longest = max(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in references)
+    return max(SMALLEST_BUDGET, 1 << (2 * longest + 8 - 1).bit_length())
+
+
+def answer(candidate: Candidate, items: Sequence[Item], settings: Settings, context: Context) -> Answers:
+    """Every item's answer; only those that no run before has generated cost anything.
+
+    Raises:
+        WorkerError: the worker failed. What it had finished is kept.
+    """
+    journal = Journal(context.cache / "answers" / f"{candidate.digest}.jsonl")
+    keys = [answer_key(item.messages, max_new_tokens=settings.max_new_tokens) for item in items]
+    known = journal.answers()
+    missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+    if missing:
+        _generate(candidate, missing, settings, journal, context)
+        known = journal.answers()
+    return Answers(texts=[known[key] for key in keys], generated=len(missing))
+
+
+def _generate(
+    candidate: Candidate, missing: dict[str, Item], settings: Settings, journal: Journal, context: Context
+) -> None:
+    spec = context.work / f"answers-of-{candidate.stage}.json"
+    task = {
+        "model": str(candidate.folder.resolve()),
+        "journal": str(journal.path.resolve()),
+        "max_new_tokens": settings.max_new_tokens,
+        "batch_size": settings.batch_size,
+        "questions": [{"key": key, "messages": item.messages} for key, item in missing.items()],
+    }
+    write_atomically(spec, json.dumps(task))
+    run_worker(
+        [sys.executable, "-m", "instructlab_pipeline.evaluation.worker", str(spec)],
+        log=spec.with_suffix(".log"),
+        environment=_environment(candidate.folder),
+        on_tick=_Progress(journal, missing.keys(), context, name=f"answers of {candidate.stage}"),
+        doing=f"answering {len(missing)} questions with the model of stage {candidate.stage}",
+    )
+
+
+class _Progress:
+    """Tells how many of the wanted answers the journal holds, whenever it has grown."""
+
+    def __init__(self, journal: Journal, wanted: Iterable[str], context: Context, *, name: str) -> None:
+        self._journal, self._wanted, self._context, self._name = journal, set(wanted), context, name
+        self._size = -1
+
+    def __call__(self) -> None:
+        size = self._journal.path.stat().st_size if self._journal.path.exists() else 0
+        if size == self._size:
+            return
+        self._size = size
+        done = len(self._wanted & self._journal.answers().keys())
+        self._context.events.progress(self._name, done, len(self._wanted), unit="answers")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """A fixed number of threads and deterministic kernels, so that sums are added in the same order every time."""
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    threads = 1 if weights < SMALL_MODEL_BYTES else min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    return {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+    }

@@ -1,0 +1,175 @@
+"""What a sample can say about a model: intervals, paired comparisons, and how small an effect it can show.
+
+Pure functions. Every interval is for 95%; every bootstrap is seeded, so that the same grades give the same numbers.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
+Z_POWER_80 = 0.8416212335729143  # one-sided 80% quantile
+RESAMPLES = 10_000
+BLOCK_VALUES = 4_000_000  # values resampled at once, 32 MB
+SEED = 20_412  # of every bootstrap
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+    def straddles(self, threshold: float) -> bool:
+        """Whether the true value may lie on either side: at least the threshold, or below it."""
+        return self.low < threshold <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Tuned minus base on the same items, with its interval, and the chance of one this large if there were none."""
+
+    value: float
+    interval: Interval
+    p_value: float
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def wilson(total: float, n: int) -> Interval:
+    """Wilson's score interval for a share: `total` of `n`, which also holds near 0 and 1 and for few items.
+
+    For values anywhere in 0..1 with sum `total` it is too wide rather than too narrow, as a share varies most.
+    """
+    share = total / n
+    centre = share + Z_95**2 / (2 * n)
+    margin = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    scale = 1 + Z_95**2 / n
+    low = 0.0 if total <= 0 else max(0.0, (centre - margin) / scale)
+    high = 1.0 if total >= n else min(1.0, (centre + margin) / scale)
+    return Interval(low, high)
+
+
+def bootstrap_mean(values: Sequence[float]) -> Interval:
+    """Percentile bootstrap for the mean of values in 0..1.
+
+    Where all values are equal resampling sees no spread at all, and Wilson's interval speaks instead.
+    """
+    if min(values) == max(values):
+        return wilson(math.fsum(values), len(values))
+    return _percentiles(_resampled_means(values))
+
+
+def mean_interval(values: Sequence[float], *, is_share: bool) -> Interval:
+    return wilson(math.fsum(values), len(values)) if is_share else bootstrap_mean(values)
+
+
+def mcnemar(only_base: int, only_tuned: int) -> float:
+    """Exact two-sided p-value: `only_base` items only the base got right, `only_tuned` only the tuned model.
+
+    Under no difference each of these items is a fair coin.
+    """
+    n = only_base + only_tuned
+    tail = sum(math.comb(n, k) for k in range(min(only_base, only_tuned) + 1))
+    return min(1.0, 2 * tail / (1 << n))
+
+
+def sign_flip(gains: Sequence[float]) -> float:
+    """Two-sided p-value of the paired gains: were there no effect, each could as well have the other sign.
+
+    Exact up to 13 gains other than 0, else by RESAMPLES seeded draws. For gains of -1, 0 and 1 it is McNemar's test.
+    """
+    import numpy as np
+
+    sizes = np.abs([gain for gain in gains if gain])
+    if len(sizes) == 0:
+        return 1.0
+    reached = abs(math.fsum(gains)) - 1e-9
+    if 2 ** len(sizes) <= RESAMPLES:
+        signs = np.array(list(itertools.product((-1, 1), repeat=len(sizes))), dtype=np.float64)
+        return float((np.abs(signs @ sizes) >= reached).mean())
+    blocks = _draws(2, columns=len(sizes))
+    as_extreme = sum(int((np.abs((2.0 * signs - 1) @ sizes) >= reached).sum()) for signs in blocks)
+    return (as_extreme + 1) / (RESAMPLES + 1)
+
+
+def paired_difference(base: Sequence[float], tuned: Sequence[float], *, is_share: bool) -> Difference:
+    """Tuned minus base, item by item: a bootstrap interval; McNemar's p-value for shares, the sign flip's else."""
+    gains = [after - before for before, after in zip(base, tuned, strict=True)]
+    if is_share:
+        p_value = mcnemar(sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains))
+    else:
+        p_value = sign_flip(gains)
+    halved = bootstrap_mean([(1 + gain) / 2 for gain in gains])  # gains of -1..1 as values of 0..1
+    return Difference(value=mean(gains), interval=Interval(2 * halved.low - 1, 2 * halved.high - 1), p_value=p_value)
+
+
+def smallest_detectable_effect(n: int, *, deviation: float = 0.5) -> float:
+    """The smallest true difference that `n` items find significant (5%, two-sided) in 4 of 5 samples.
+
+    `deviation` is the standard deviation of one item's value; 0.5 is the largest that values in 0..1 can have.
+    """
+    return min(1.0, (Z_95 + Z_POWER_80) * deviation / math.sqrt(n))
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; 0 for a single value."""
+    if len(values) < 2:
+        return 0.0
+    centre = mean(values)
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def samples_for_clear_share(share: float, threshold: float, *, limit: int = 1_000_000) -> int | None:
+    """How many items make a share of `share` clear of `threshold`, by Wilson's interval; None beyond `limit`."""
+    low, high = 1, limit
+    if wilson(share * limit, limit).straddles(threshold):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if wilson(share * middle, middle).straddles(threshold):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """P-values adjusted for asking them all at once (Holm 1979): the chance of any false alarm stays below 5%."""
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_value))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}
+
+
+def _resampled_means(values: Sequence[float]) -> list[float]:
+    """Means of RESAMPLES samples of the same size, drawn with replacement."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    return [mean for rows in _draws(len(array), columns=len(array)) for mean in array[rows].mean(axis=1).tolist()]
+
+
+def _draws(choices: int, *, columns: int) -> "Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]":
+    """RESAMPLES seeded rows of `columns` integers below `choices`, in blocks that fit into memory."""
+    import numpy as np
+
+    generator = np.random.default_rng(SEED)
+    rows = max(1, BLOCK_VALUES // columns)
+    for start in range(0, RESAMPLES, rows):
+        yield generator.integers(choices, size=(min(rows, RESAMPLES - start), columns))
+
+
+def _percentiles(means: Sequence[float]) -> Interval:
+    import numpy as np
+
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(low), float(high))

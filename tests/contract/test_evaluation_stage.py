@@ -1,0 +1,193 @@
+"""The evaluation stages on sealed artifacts, with real models."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.artifacts import read_jsonl, seal, write_jsonl
+from instructlab_pipeline.conversation import answered
+from instructlab_pipeline.errors import ParameterError, SourceError
+from instructlab_pipeline.evaluation.stage import EvalFinalInputs, EvalPhase1Inputs, run_final, run_phase_1
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.stage import Context
+from servers.tiny_model import write_tiny_model
+
+EVALUATION = [
+    {
+        "id": f"{leaf}-{number}",
+        "leaf": leaf,
+        "kind": "knowledge",
+        "question": f"What is number {number} of {leaf}?",
+        "reference": f"It is {number}.",
+        "context": None,
+        "lineage": {},
+    }
+    for leaf in ("knowledge/a", "knowledge/b")
+    for number in range(5)
+]
+TRAINED = [{"messages": answered("Another question?", "Yes.", context="A text."), "metadata": "{}", "id": "1"}]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Shared by the tests of this file, as runs share it, so that each model answers each question once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> EvalFinalInputs:
+    folder = tmp_path_factory.mktemp("run")
+    for number, stage in enumerate(("model/files", "train_phase_1/model", "train_phase_2/model")):
+        write_tiny_model(folder / stage, seed=number)
+    write_jsonl(folder / "sdg" / "evaluation.jsonl", EVALUATION)
+    return EvalFinalInputs(
+        model=sealed(folder / "model"),
+        train_phase_1=sealed(folder / "train_phase_1"),
+        train_phase_2=sealed(folder / "train_phase_2"),
+        sdg=sealed(folder / "sdg"),
+        dataset=dataset(folder / "dataset", TRAINED),
+        eval_num_samples=8,
+        eval_batch_size=3,
+        eval_metrics=("accuracy", "f1"),
+        eval_quality_threshold=0.8,
+        output_save_metrics=True,
+        output_metrics_format="json",
+    )
+
+
+def phase_1(inputs: EvalFinalInputs) -> EvalPhase1Inputs:
+    fields = {name: getattr(inputs, name) for name in EvalPhase1Inputs.__dataclass_fields__}
+    return EvalPhase1Inputs(**fields)
+
+
+def sealed(folder: Path):
+    return seal(folder, kind=folder.name, key="k", inputs={}, facts={})
+
+
+def dataset(folder: Path, records):
+    write_jsonl(folder / "phase_1.jsonl", records)
+    write_jsonl(folder / "phase_2.jsonl", [])
+    return sealed(folder)
+
+
+def skipped(folder: Path):
+    folder.mkdir()
+    (folder / "training.json").write_text('{"skipped": "no knowledge leaves"}')
+    return sealed(folder)
+
+
+def context_in(folder: Path, cache: Path) -> Context:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Context(folder=folder, cache=cache, events=Events(path=folder.parent / "events.jsonl"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_the_final_evaluation_leaves_answers_metrics_and_a_verdict(inputs, cache, tmp_path):
+    facts = run_final(inputs, context_in(tmp_path / "eval_final", cache))
+    answers = list(read_jsonl(tmp_path / "eval_final" / "answers.jsonl"))
+    metrics = json.loads((tmp_path / "eval_final" / "metrics.json").read_text())
+    verdict = json.loads((tmp_path / "eval_final" / "verdict.json").read_text())
+
+    assert [answer["leaf"] for answer in answers] == ["knowledge/a"] * 4 + ["knowledge/b"] * 4
+    assert metrics["n"] == verdict["n"] == facts["n"] == 8
+    assert (verdict["verdict"], verdict["clear"]) == (facts["verdict"], facts["clear"]) == ("fail", True)
+    assert verdict["metrics"]["f1"]["tuned"] == metrics["metrics"]["f1"]["tuned"]
+    assert verdict["contamination"] == {"checked": 10, "records": 1, "leaks": 0, "near_duplicates": 0}
+    assert verdict["model"]["stage"] == "train_phase_2"
+    files = {file.path: file.sha256 for file in inputs.train_phase_2.files}
+    assert {f"model/{path}": sha256 for path, sha256 in verdict["model"]["files"].items()} == files
+
+
+def test_what_is_sealed_depends_on_the_inputs_alone(inputs, cache, tmp_path):
+    run_final(inputs, context_in(tmp_path / "one", cache))
+    run_final(inputs, context_in(tmp_path / "two", tmp_path / "empty cache"))
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert str(tmp_path).encode() not in b"".join(content(tmp_path / "two").values())
+
+
+def test_another_threshold_asks_nothing_again(inputs, cache, tmp_path):
+    run_final(inputs, context_in(tmp_path / "strict", cache))
+    lenient = replace(inputs, eval_quality_threshold=0.0)
+    facts = run_final(lenient, context_in(tmp_path / "lenient", cache))
+    assert facts["generated"] == {"base": 0, "tuned": 0}
+    assert (facts["verdict"], facts["clear"]) == ("pass", True)
+
+
+def test_both_evaluations_share_the_base_models_answers(inputs, tmp_path):
+    first = run_phase_1(phase_1(inputs), context_in(tmp_path / "eval_phase_1", tmp_path / "cache"))
+    final = run_final(inputs, context_in(tmp_path / "eval_final", tmp_path / "cache"))
+    assert first["generated"] == {"base": 8, "tuned": 8}
+    assert final["generated"] == {"base": 0, "tuned": 8}
+    verdict = json.loads((tmp_path / "eval_phase_1" / "verdict.json").read_text())
+    assert verdict["model"]["stage"] == "train_phase_1"
+    assert "contamination" not in verdict
+
+
+def test_metrics_come_as_csv_when_asked(inputs, cache, tmp_path):
+    run_final(replace(inputs, output_metrics_format="csv"), context_in(tmp_path / "eval", cache))
+    with (tmp_path / "eval" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["leaf"] for row in rows] == ["", "", "knowledge/a", "knowledge/b", "knowledge/a", "knowledge/b"]
+    assert not (tmp_path / "eval" / "metrics.json").exists()
+
+
+def test_metrics_are_left_out_when_not_wanted_but_the_verdict_stays(inputs, cache, tmp_path):
+    run_final(replace(inputs, output_save_metrics=False), context_in(tmp_path / "eval", cache))
+    assert set(content(tmp_path / "eval")) == {"answers.jsonl", "verdict.json"}
+
+
+def test_fewer_questions_than_wanted_are_all_asked_with_a_notice(inputs, cache, tmp_path):
+    facts = run_final(replace(inputs, eval_num_samples=100), context_in(tmp_path / "eval", cache))
+    notices = [event["message"] for event in read_jsonl(tmp_path / "events.jsonl") if event["name"] == "notice"]
+    assert facts["n"] == 10
+    assert any("only 10 questions" in message for message in notices)
+
+
+def test_a_skipped_phase_is_said_so_and_the_one_before_is_judged(inputs, cache, tmp_path):
+    knowledge_only = replace(inputs, train_phase_2=skipped(tmp_path / "train_phase_2"))
+    run_final(knowledge_only, context_in(tmp_path / "eval_final", cache))
+    assert json.loads((tmp_path / "eval_final" / "verdict.json").read_text())["model"]["stage"] == "train_phase_1"
+
+    skills_only = replace(inputs, train_phase_1=skipped(tmp_path / "train_phase_1"))
+    facts = run_phase_1(phase_1(skills_only), context_in(tmp_path / "eval_phase_1", cache))
+    assert "train_phase_1 was skipped" in facts["skipped"]
+    assert set(content(tmp_path / "eval_phase_1")) == {"verdict.json"}
+
+
+def test_nothing_trained_is_refused(inputs, cache, tmp_path):
+    nothing = replace(
+        inputs, train_phase_1=skipped(tmp_path / "train_phase_1"), train_phase_2=skipped(tmp_path / "train_phase_2")
+    )
+    with pytest.raises(SourceError, match="no tuned model"):
+        run_final(nothing, context_in(tmp_path / "eval", cache))
+
+
+def test_a_question_that_was_trained_on_stops_the_evaluation(inputs, cache, tmp_path):
+    leaked = [*TRAINED, {"messages": answered("what is number 3 of knowledge/b", "It is 3.", context="A text.")}]
+    with pytest.raises(SourceError, match=r"1 of 10 evaluation questions.*knowledge/b-3"):
+        run_final(replace(inputs, dataset=dataset(tmp_path / "dataset", leaked)), context_in(tmp_path / "eval", cache))
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_asked(inputs, tmp_path):
+    with pytest.raises(ParameterError, match=r"bleu.*known are accuracy"):
+        run_final(replace(inputs, eval_metrics=("bleu",)), context_in(tmp_path / "eval", tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_model_that_cannot_be_loaded_names_the_worker_and_its_log(inputs, tmp_path):
+    from instructlab_pipeline.errors import WorkerError
+
+    broken = tmp_path / "train_phase_2"
+    shutil.copytree(inputs.train_phase_2 / "model", broken / "model")
+    (broken / "model" / "config.json").unlink()
+    with pytest.raises(WorkerError, match=r"answers-of-train_phase_2\.log"):
+        run_final(
+            replace(inputs, train_phase_2=sealed(broken), eval_num_samples=2), context_in(tmp_path / "eval", tmp_path)
+        )

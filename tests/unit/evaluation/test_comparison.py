@@ -1,0 +1,96 @@
+import pytest
+
+from instructlab_pipeline.artifacts import Artifact, File, digest_of
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.evaluation.candidate import base_candidate, require_trained, tuned_candidate
+from instructlab_pipeline.evaluation.comparison import (
+    CSV_COLUMNS,
+    Comparison,
+    answer_records,
+    metrics_record,
+    metrics_rows,
+    verdict_record,
+)
+from instructlab_pipeline.evaluation.items import Item
+from instructlab_pipeline.evaluation.metrics import chosen
+from instructlab_pipeline.evaluation.verdict import decide
+
+
+def comparison() -> Comparison:
+    items = [
+        Item(id=name, leaf=leaf, question="Q?", context=None, reference="red mill")
+        for name, leaf in [("1", "x"), ("2", "x"), ("3", "y")]
+    ]
+    return Comparison(
+        items=items,
+        base=["no", "red", "no"],
+        tuned=["The red mill.", "red", "red mill"],
+        metrics=chosen(["accuracy", "f1"]),
+    )
+
+
+def test_each_answer_is_kept_with_its_grades():
+    records = list(answer_records(comparison()))
+    assert records[1] == {
+        "id": "2",
+        "leaf": "x",
+        "question": "Q?",
+        "context": None,
+        "reference": "red mill",
+        "base": "red",
+        "tuned": "red",
+        "grades": {"accuracy": {"base": 0.0, "tuned": 0.0}, "f1": {"base": 0.666667, "tuned": 0.666667}},
+    }
+
+
+def test_metrics_speak_of_all_items_and_of_each_leaf():
+    record = metrics_record(comparison())
+    accuracy = record["metrics"]["accuracy"]
+    assert (record["n"], accuracy["base"], accuracy["tuned"]) == (3, 0.0, 0.666667)
+    assert accuracy["difference"]["value"] == 0.666667
+    assert {leaf: (own["n"], own["tuned"]) for leaf, own in accuracy["leaves"].items()} == {"x": (2, 0.5), "y": (1, 1)}
+
+
+def test_rows_say_the_same_as_the_record():
+    rows = list(metrics_rows(comparison()))
+    record = metrics_record(comparison())
+    assert [(row["leaf"], row["metric"]) for row in rows] == [
+        ("", "accuracy"),
+        ("", "f1"),
+        ("x", "accuracy"),
+        ("y", "accuracy"),
+        ("x", "f1"),
+        ("y", "f1"),
+    ]
+    assert all(tuple(row) == CSV_COLUMNS for row in rows)
+    assert [rows[1]["low95"], rows[1]["high95"]] == record["metrics"]["f1"]["interval95"]
+    assert rows[2]["p_value"] == record["metrics"]["accuracy"]["leaves"]["x"]["difference"]["p_value"]
+
+
+def test_the_verdict_names_each_metric_with_its_interval_and_threshold():
+    compared = comparison()
+    record = verdict_record(compared, decide(compared.scores, 0.6), 0.6)
+    assert (record["verdict"], record["clear"], record["n"], record["threshold"]) == ("pass", False, 3, 0.6)
+    assert set(record["metrics"]["f1"]) == {"base", "tuned", "interval", "threshold", "passed", "clear"}
+    assert record["regressions"] == {}
+
+
+def artifact(tmp_path, kind: str, **files: str) -> Artifact:
+    listed = tuple(File(path=path.replace("__", "/"), size=1, sha256=digest) for path, digest in files.items())
+    return Artifact(path=tmp_path, kind=kind, key="", digest="", inputs={}, files=listed, facts={})
+
+
+def test_a_candidates_digest_speaks_for_every_file_of_its_folder_and_no_other(tmp_path):
+    base = base_candidate(artifact(tmp_path, "model", files__config="1", files__sub__x="2", modelxjson="3"))
+    assert base.digest == digest_of({"config": "1", "sub/x": "2"})
+    assert base.folder == tmp_path / "files"
+
+
+def test_the_last_phase_that_trained_is_the_candidate(tmp_path):
+    one, two = artifact(tmp_path, "train_phase_1", model__w="1"), artifact(tmp_path, "train_phase_2", model__w="2")
+    skipped = artifact(tmp_path, "train_phase_2", training="3")
+    assert tuned_candidate(one, two).stage == "train_phase_2"
+    assert tuned_candidate(one, skipped).stage == "train_phase_1"
+    assert tuned_candidate(skipped, skipped) is None
+    with pytest.raises(SourceError, match="no tuned model"):
+        require_trained(None)

@@ -1,0 +1,49 @@
+import json
+import threading
+
+from instructlab_pipeline.evaluation.journal import Journal, answer_key
+
+
+def test_what_was_added_is_read_back_and_the_first_answer_stays(tmp_path):
+    journal = Journal(tmp_path / "answers" / "model.jsonl")
+    assert journal.answers() == {}
+    journal.add({"a": "1", "b": "2"})
+    journal.add({"b": "other", "c": "drei\n"})
+    assert journal.answers() == {"a": "1", "b": "2", "c": "drei\n"}
+
+
+def test_a_journal_torn_at_any_byte_loses_its_last_batch_only(tmp_path):
+    journal = Journal(tmp_path / "model.jsonl")
+    journal.add({"a": "é"})
+    first = journal.path.stat().st_size
+    journal.add({"b": "2"})
+    whole = journal.path.read_bytes()
+    for size in range(first, len(whole)):
+        journal.path.write_bytes(whole[:size])
+        known = journal.answers()
+        assert known["a"] == "é"
+        journal.add({"c": "3"})
+        assert journal.answers() == {**known, "c": "3"}
+
+
+def test_batches_of_several_writers_are_never_mixed(tmp_path):
+    journal = Journal(tmp_path / "model.jsonl")
+    batches = [{f"{writer}-{number}": "x" * 9_000 for number in range(5)} for writer in range(8)]
+    threads = [threading.Thread(target=journal.add, args=[batch]) for batch in batches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(json.loads(line) in batches for line in journal.path.read_text().splitlines())
+    assert len(journal.answers()) == 40
+
+
+def test_a_key_speaks_for_the_messages_and_the_length_allowed():
+    messages = [{"role": "user", "content": "Q?"}]
+    keys = {
+        answer_key(messages, max_new_tokens=16),
+        answer_key(messages, max_new_tokens=32),
+        answer_key([{"role": "user", "content": "Q"}], max_new_tokens=16),
+    }
+    assert len(keys) == 3
+    assert answer_key(messages, max_new_tokens=16) in keys

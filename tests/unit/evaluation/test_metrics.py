@@ -1,0 +1,123 @@
+"""Each metric against an independent, slower way to say the same."""
+
+import re
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instructlab_pipeline.errors import ParameterError
+from instructlab_pipeline.evaluation.metrics import (
+    METRICS,
+    chosen,
+    exact_match,
+    normalise,
+    rouge_l,
+    token_f1,
+)
+
+words = st.lists(st.sampled_from(["moon", "sun", "the", "12", "red", "a"]), max_size=7).map(" ".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The  Moon.", "moon"),
+        ("an  answer,\n(short)", "answer short"),
+        ("Theatre", "theatre"),
+        ("3.5", "35"),
+        ("a", ""),
+        ("Übung, ja!", "übung ja"),
+    ],
+)
+def test_texts_are_normalised_as_squad_does(text, normal):
+    assert normalise(text) == normal
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text):
+    once = normalise(text)
+    assert normalise(once) == once
+
+
+@given(words, words)
+def test_exact_match_agrees_with_comparing_kept_words(left, right):
+    def kept(text):
+        return [word for word in text.split() if word not in {"a", "an", "the"}]
+
+    assert exact_match(left, right) == float(kept(left) == kept(right))
+
+
+@given(words, words)
+def test_token_f1_agrees_with_crossing_off_words_one_by_one(left, right):
+    given_words, expected = normalise(left).split(), normalise(right).split()
+    rest, shared = list(expected), 0
+    for word in given_words:
+        if word in rest:
+            rest.remove(word)
+            shared += 1
+    if not given_words or not expected:
+        wanted = float(given_words == expected)
+    elif shared == 0:
+        wanted = 0.0
+    else:
+        precision, recall = shared / len(given_words), shared / len(expected)
+        wanted = 2 * precision * recall / (precision + recall)
+    assert token_f1(left, right) == pytest.approx(wanted)
+
+
+@given(words, words)
+def test_rouge_l_agrees_with_trying_every_subsequence(left, right):
+    given_words, expected = normalise(left).split(), normalise(right).split()
+    longest = max(size for size in range(len(given_words) + 1) if any_common(given_words, expected, size))
+    total = len(given_words) + len(expected)
+    wanted = 2 * longest / total if given_words and expected else float(given_words == expected)
+    assert rouge_l(left, right) == pytest.approx(wanted)
+
+
+def any_common(left, right, size):
+    """Is some subsequence of `size` words of `left` one of `right`, too?"""
+    for part in combinations(left, size):
+        rest = iter(right)
+        if all(word in rest for word in part):
+            return True
+    return False
+
+
+@given(words, words)
+def test_every_metric_is_symmetric_and_within_zero_and_one(left, right):
+    for metric in METRICS.values():
+        assert 0 <= metric.grade(left, right) == metric.grade(right, left) <= 1
+        assert metric.grade(left, left) == 1
+
+
+@given(words, words)
+def test_order_lowers_rouge_l_but_never_f1(left, right):
+    assert exact_match(left, right) <= rouge_l(left, right) <= token_f1(left, right)
+    assert token_f1(" ".join(sorted(left.split())), left) == 1
+
+
+@given(words, words)
+def test_shares_are_never_in_between(left, right):
+    for metric in METRICS.values():
+        if metric.is_share:
+            assert metric.grade(left, right) in {0.0, 1.0}
+
+
+def test_unknown_metrics_are_refused_at_once_with_the_known_ones():
+    with pytest.raises(ParameterError) as caught:
+        chosen(["acuracy", "f1", "bleu"])
+    assert len(caught.value.complaints) == 2
+    for complaint, name in zip(caught.value.complaints, ["acuracy", "bleu"], strict=True):
+        assert name in complaint
+        assert re.search("accuracy, .*f1.*rouge_l", complaint)
+
+
+def test_no_metric_at_all_is_refused():
+    with pytest.raises(ParameterError, match="at least one"):
+        chosen([])
+
+
+def test_metrics_keep_the_order_they_were_asked_in():
+    assert list(chosen(["f1", "accuracy"])) == ["f1", "accuracy"]

@@ -1,0 +1,110 @@
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructlab_pipeline.evaluation.verdict import Grades, decide, regressions, score, score_by_leaf
+
+
+def shares(base: str, tuned: str) -> Grades:
+    return Grades(base=[float(x) for x in base], tuned=[float(x) for x in tuned], is_share=True)
+
+
+def ruled(tuned: list[float], threshold: float, *, is_share: bool = True):
+    scores = {"metric": score(Grades(base=[0.0] * len(tuned), tuned=tuned, is_share=is_share))}
+    return decide(scores, threshold)
+
+
+def test_a_score_tells_both_means_and_the_paired_difference():
+    item = score(shares("110000", "111110"))
+    assert (item.n, item.base, item.tuned) == (6, pytest.approx(2 / 6), pytest.approx(5 / 6))
+    assert item.difference.value == pytest.approx(0.5)
+    assert item.difference.p_value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "threshold", "word", "clear"),
+    [
+        (100, 100, 0.8, "pass", True),
+        (80, 100, 0.8, "pass", False),
+        (79, 100, 0.8, "fail", False),
+        (40, 100, 0.8, "fail", True),
+        (5, 5, 0.8, "pass", False),
+        (0, 100, 0.0, "pass", True),
+        (100, 100, 1.0, "pass", False),
+    ],
+)
+def test_a_verdict_is_clear_when_its_interval_lies_on_one_side(right, of, threshold, word, clear):
+    verdict = ruled([1.0] * right + [0.0] * (of - right), threshold)
+    assert (verdict.word, verdict.clear) == (word, clear)
+
+
+def test_every_metric_must_reach_the_threshold():
+    scores = {"good": score(shares("0" * 50, "1" * 50)), "bad": score(shares("0" * 50, "0" * 50))}
+    verdict = decide(scores, 0.8)
+    assert (verdict.word, verdict.clear) == ("fail", True)
+    assert (verdict.rulings["good"].passed, verdict.rulings["bad"].passed) == (True, False)
+
+
+def test_a_pass_is_clear_only_when_every_metric_is():
+    scores = {"sure": score(shares("0" * 50, "1" * 50)), "near": score(shares("0" * 50, "1" * 41 + "0" * 9))}
+    verdict = decide(scores, 0.8)
+    assert (verdict.word, verdict.clear) == ("pass", False)
+
+
+def test_a_failure_is_unclear_when_only_a_near_miss_failed():
+    scores = {"sure": score(shares("0" * 50, "1" * 50)), "near": score(shares("0" * 50, "1" * 39 + "0" * 11))}
+    verdict = decide(scores, 0.8)
+    assert (verdict.word, verdict.clear) == ("fail", False)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=15), st.floats(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_the_verdict_is_the_mean_against_the_threshold(tuned, threshold):
+    assert ruled(tuned, threshold, is_share=False).passed == (score_of(tuned).tuned >= threshold)
+
+
+def score_of(tuned: list[float]):
+    return score(Grades(base=tuned, tuned=tuned, is_share=False))
+
+
+def test_leaves_are_scored_on_their_own_items():
+    by_leaf = score_by_leaf(shares("0101", "1100"), ["b", "a", "b", "a"])
+    assert list(by_leaf) == ["a", "b"]
+    assert [(item.n, item.base, item.tuned) for item in by_leaf.values()] == [(2, 1.0, 0.5), (2, 0.0, 0.5)]
+
+
+def test_a_leaf_that_lost_among_many_that_won_is_named():
+    leaves = [f"leaf {number}" for number in range(10) for _ in range(20)]
+    base = ["1" if leaf == "leaf 3" else "0" for leaf in leaves]
+    tuned = ["0" if leaf == "leaf 3" else "1" for leaf in leaves]
+    assert regressions(score_by_leaf(shares("".join(base), "".join(tuned)), leaves)) == ["leaf 3"]
+
+
+def test_many_leaves_of_equal_models_rarely_raise_an_alarm():
+    random_source = random.Random(11)
+    leaves = [f"leaf {number}" for number in range(8) for _ in range(25)]
+    alarms = 0
+    for _ in range(20):
+        answers = ["".join(random_source.choice("01") for _ in leaves) for _ in range(2)]
+        alarms += bool(regressions(score_by_leaf(shares(*answers), leaves)))
+    assert alarms <= 2
+
+
+@pytest.mark.parametrize(("truth", "most_wrong"), [(0.70, 50), (0.90, 50)])
+def test_clear_verdicts_are_wrong_in_fewer_than_5_of_100_runs(truth, most_wrong):
+    """1,000 simulated runs of 100 questions at a threshold of 0.8."""
+    random_source = random.Random(2)
+    wrong = 0
+    for _ in range(1000):
+        right = sum(random_source.random() < truth for _ in range(100))
+        verdict = clear_verdict(right)
+        wrong += verdict.clear and verdict.passed != (truth >= 0.8)
+    assert wrong <= most_wrong
+
+
+def clear_verdict(right: int, *, cache={}):  # noqa: B006 - each count of right answers needs to be judged once
+    if right not in cache:
+        cache[right] = ruled([1.0] * right + [0.0] * (100 - right), 0.8)
+    return cache[right]
