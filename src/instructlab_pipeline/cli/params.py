@@ -1,0 +1,115 @@
+"""`params`: what the parameters are, and what they come to here."""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from textwrap import wrap
+from typing import Any
+
+import click
+
+from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
+from instructlab_pipeline.errors import ParameterError
+from instructlab_pipeline.params.kinds import text_of
+from instructlab_pipeline.params.layers import Resolved
+from instructlab_pipeline.params.table import PARAMETERS, Parameter
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+@click.group()
+def params() -> None:
+    """Show, check, list and describe the parameters."""
+
+
+@params.command(cls=ParameterCommand)
+@json_option
+@parameter_options
+def show(as_json: bool, **options: Any) -> None:
+    """Show every parameter's value and where it comes from."""
+    resolved = resolved_options(options)
+    values = resolved.as_json()
+    _print_notices(resolved)
+    click.echo(_as_text(values) if as_json else _in_words(resolved))
+
+
+@params.command(cls=ParameterCommand)
+@json_option
+@parameter_options
+def check(as_json: bool, **options: Any) -> None:
+    """Check that a run could start with these parameters; list everything that is wrong with them."""
+    resolved = resolved_options(options)
+    _print_notices(resolved)
+    if as_json:
+        click.echo(_as_text({"ok": not resolved.complaints, "complaints": list(resolved.complaints)}))
+    if resolved.complaints:
+        raise ParameterError(resolved.complaints)
+    if not as_json:
+        click.echo(f"all {len(PARAMETERS)} parameters are valid ({resolved.profile} profile)")
+
+
+@params.command(name="list")
+@json_option
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/parameters.md.")
+def list_parameters(as_json: bool, as_markdown: bool) -> None:
+    """List every parameter with its type, defaults, valid values and meaning."""
+    from instructlab_pipeline.params.reference import markdown
+    from instructlab_pipeline.params.schema import described
+
+    if as_json and as_markdown:
+        raise click.UsageError("--json and --markdown exclude each other")
+    if as_markdown:
+        click.echo(markdown(), nl=False)
+    else:
+        click.echo(_as_text(described()) if as_json else _listing())
+
+
+@params.command()
+def schema() -> None:
+    """Print a JSON Schema for a mapping of parameters."""
+    from instructlab_pipeline.params.schema import json_schema
+
+    click.echo(_as_text(json_schema()))
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, indent=2)
+
+
+def _print_notices(resolved: Resolved) -> None:
+    for notice in resolved.notices:
+        click.echo(f"note: {notice}", err=True)
+
+
+def _in_words(resolved: Resolved) -> str:
+    rows = [(name, _value_in_words(resolved, name), setting.origin) for name, setting in resolved.settings.items()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = []
+    for title, group in groupby(rows, key=lambda row: PARAMETERS[row[0]].section):
+        lines += ["", title, *(_aligned(row, widths) for row in group)]
+    return "\n".join(lines[1:])
+
+
+def _value_in_words(resolved: Resolved, name: str) -> str:
+    value = resolved.settings[name].value
+    return "-" if value is None else text_of(value).replace("\n", " ") or '""'
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, value, origin = cells
+    return f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {origin}"
+
+
+def _listing() -> str:
+    lines = []
+    for title, group in groupby(PARAMETERS.values(), key=lambda parameter: parameter.section):
+        lines += ["", title, *(line for parameter in group for line in _entry(parameter))]
+    return "\n".join(lines[1:])
+
+
+def _entry(parameter: Parameter) -> list[str]:
+    from instructlab_pipeline.params.reference import default_in_words
+
+    default = default_in_words(parameter).replace("`", "")
+    meaning = wrap(parameter.meaning, 100, initial_indent="    ", subsequent_indent="    ")
+    return ["", f"  {parameter.name} [{default}]", *meaning, f"    Valid: {parameter.kind.valid}."]

@@ -1,0 +1,221 @@
+"""Rules for the places that parameters name: models, git repositories, images, endpoints.
+
+Each rule returns what is wrong, worded to follow the value in a sentence, or None. What could run a program (`ext::`),
+pass for an option (a leading `-`) or carry a password is refused here, before anything is called with it.
+"""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+BUILTIN_TEACHER = "builtin:extractive"
+CONTROL_CHARACTER = "has a line break or another control character in it"
+GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
+
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_SCP_LIKE = re.compile(rf"(?P<user>[^@/:]*@)?(?P<host>{_HOST}):(?P<path>[^/:-].*|/.+)")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+
+# The grammar of github.com/distribution/reference.
+_REGISTRY = re.compile(rf"(?:localhost|{_HOST}(?=.*[.:\]])|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+# `git check-ref-format`, as far as a revision given by a person needs it.
+_NOT_IN_REVISIONS = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(?:/|$)|[/.]$|^[/.]")
+
+
+def model_uri_fault(text: str) -> str | None:
+    """`s3://bucket/prefix`, or `file:PATH` for a folder on this machine."""
+    if not text.isprintable():
+        return CONTROL_CHARACTER
+    scheme, _, rest = text.partition(":")
+    if scheme == "s3":
+        return _s3_fault(rest)
+    if scheme == "file":
+        return _file_fault(rest)
+    if text.startswith(("/", "./", "../", "~")):
+        return f"is a path: write file:{text}"
+    return "is neither an S3 URI nor a file URI"
+
+
+def git_url_fault(text: str) -> str | None:
+    """What `git clone` takes, without the transports that run programs."""
+    if text.startswith("-"):
+        return "starts with '-', as an option of git does"
+    if re.match(r"[A-Za-z0-9+.-]*::", text):
+        return f"names the git transport {text.partition('::')[0]!r}, which can run programs"
+    if not text.isprintable():
+        return CONTROL_CHARACTER
+    if "://" in text:
+        return _git_scheme_fault(text)
+    if text in (".", "..") or text.startswith(("/", "./", "../")):
+        return None
+    return _scp_like_fault(text)
+
+
+def git_revision_fault(text: str) -> str | None:
+    """A branch, a tag, a commit, or a ref such as `refs/pull/7/head`."""
+    if text.startswith("-"):
+        return "starts with '-', as an option of git does"
+    return "is not a name that git gives" if _NOT_IN_REVISIONS.search(text) or text == "@" else None
+
+
+def image_fault(text: str) -> str | None:
+    """`registry/repository:tag`, with `oci://` or `docker://` in front or without; or `oci:DIRECTORY:TAG`."""
+    if not text.isprintable():
+        return CONTROL_CHARACTER
+    if is_layout(text):
+        return _layout_fault(text.removeprefix("oci:"))
+    reference = text.removeprefix("oci://").removeprefix("docker://")
+    if "://" in reference:
+        return f"starts with {reference.partition('://')[0]}://, which no image reference does"
+    if "@" in reference:
+        return "has an @ in it: a digest comes out of publishing, and credentials belong in the registry's auth file"
+    registry, slash, name = reference.partition("/")
+    if not slash or _REGISTRY.fullmatch(registry) is None:
+        return "does not start with a registry such as quay.io or localhost:5000"
+    return _repository_fault(*_name_and_tag(name))
+
+
+def is_layout(image: str) -> bool:
+    """Whether an output image is an OCI layout on disk rather than in a registry."""
+    return image.startswith("oci:") and not image.startswith("oci://")
+
+
+def has_tag(image: str) -> bool:
+    return ":" in image.removeprefix("oci:").rpartition("/")[2]
+
+
+def endpoint_fault(text: str) -> str | None:
+    """The base URL of an OpenAI-compatible API, or the teacher that is built in."""
+    if text.startswith("builtin:"):
+        return None if text == BUILTIN_TEACHER else f"is not built in: {BUILTIN_TEACHER} is"
+    url = _split(text)
+    if url is None or url.scheme not in ("http", "https"):
+        return "is not an http or https URL"
+    return _remote_fault(url)
+
+
+def without_secrets(text: str) -> str:
+    """The text with what may be a password, a token or a signature blotted out, to be shown in a complaint."""
+    text = re.sub(r"(?<=:)\S+@", "***@", text)
+    return re.sub(r"(://[^\s?#]*[?#])\S+", r"\1***", text)
+
+
+def _s3_fault(rest: str) -> str | None:
+    if not rest.startswith("//"):
+        return "has no // after s3:"
+    bucket, _, prefix = rest[2:].partition("/")
+    if not bucket:
+        return "has no bucket"
+    if _BUCKET.fullmatch(bucket) is None:
+        return "has a bucket's name that S3 does not allow"
+    if re.search(r"[?#]", prefix):
+        return "has a '?' or a '#' in its prefix"
+    return "has an empty, '.' or '..' part in its prefix" if _has_odd_part(prefix) else None
+
+
+def _has_odd_part(prefix: str) -> bool:
+    parts = prefix.removesuffix("/").split("/")
+    return prefix != "" and any(part in ("", ".", "..") for part in parts)
+
+
+def _file_fault(rest: str) -> str | None:
+    path = rest.removeprefix("//") if rest.startswith("//") else rest
+    if not path:
+        return "has no path"
+    if path.startswith("~"):
+        return "starts with '~', which only a shell expands"
+    return "names a machine: file:// is followed by an absolute path" if rest != path and path[0] != "/" else None
+
+
+def _git_scheme_fault(text: str) -> str | None:
+    url = _split(text)
+    if url is None or url.scheme not in GIT_SCHEMES:
+        return f"starts with {text.partition('://')[0]}://; git repositories are read over {', '.join(GIT_SCHEMES)}"
+    if url.scheme == "file":
+        return None if not url.netloc and len(url.path) > 1 else "has no absolute path after file://"
+    if not url.path.strip("/"):
+        return "has no path to a repository"
+    return _ssh_fault(url) if url.scheme == "ssh" else _remote_fault(url)
+
+
+def _ssh_fault(url: SplitResult) -> str | None:
+    user, at, _ = url.netloc.rpartition("@")
+    if ":" in user:
+        return "has a password in it: git finds the key by itself"
+    if at and _USER.fullmatch(user) is None:
+        return "has a user's name that ssh does not take"
+    return _host_fault(url)
+
+
+def _remote_fault(url: SplitResult) -> str | None:
+    if "@" in url.netloc:
+        return "has credentials in it: URLs end up in logs, so keep them where the README says"
+    if url.query or url.fragment:
+        return "has a '?' or a '#' in it"
+    return _host_fault(url)
+
+
+def _host_fault(url: SplitResult) -> str | None:
+    if re.search(r"\s", url.geturl()):
+        return "has a space in it"
+    host = url.netloc.rpartition("@")[2]
+    match = re.fullmatch(rf"{_HOST}(?::(?P<port>[0-9]{{1,5}}))?", host)
+    if match is None:
+        return "has no valid host" if host else "has no host"
+    return (
+        "has a port that is not between 1 and 65535" if match["port"] and not 0 < int(match["port"]) < 2**16 else None
+    )
+
+
+def _scp_like_fault(text: str) -> str | None:
+    match = _SCP_LIKE.fullmatch(text)
+    if match is None:
+        return _why_not_a_git_url(text)
+    if match["host"] in GIT_SCHEMES:
+        return f"has no // after {match['host']}:"
+    if match["user"] and _USER.fullmatch(match["user"][:-1]) is None:
+        return "has a user's name that ssh does not take"
+    return "has a space in it" if re.search(r"\s", text) else None
+
+
+def _why_not_a_git_url(text: str) -> str:
+    if text.startswith("~"):
+        return "starts with '~', which only a shell expands"
+    could_be_a_folder = re.fullmatch(r"[\w./-]+", text) is not None
+    return f"is not a git URL; for a folder on this machine write ./{text}" if could_be_a_folder else "is not a git URL"
+
+
+def _layout_fault(rest: str) -> str | None:
+    directory, _, tag = rest.partition(":")
+    if not directory:
+        return "has no directory after oci:"
+    if directory.startswith("~"):
+        return "starts its directory with '~', which only a shell expands"
+    return _tag_fault(tag) if ":" in rest else None
+
+
+def _name_and_tag(name: str) -> tuple[str, str | None]:
+    repository, colon, tag = name.partition(":")
+    return repository, tag if colon else None
+
+
+def _repository_fault(repository: str, tag: str | None) -> str | None:
+    if _REPOSITORY.fullmatch(repository) is None:
+        in_lower_case = _REPOSITORY.fullmatch(repository.lower()) is not None
+        return "has capital letters in its repository" if in_lower_case else "has no valid repository"
+    return None if tag is None else _tag_fault(tag)
+
+
+def _tag_fault(tag: str) -> str | None:
+    return None if _TAG.fullmatch(tag) else f"has the tag {tag!r}, which registries do not take"
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return None
+    return url if text.isprintable() else None
