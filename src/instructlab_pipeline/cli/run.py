@@ -1,0 +1,138 @@
+"""`run` and `stage`: the pipeline from the command line."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
+from instructlab_pipeline.errors import GateError, PipelineError, UsageError
+from instructlab_pipeline.params.layers import Resolved
+from instructlab_pipeline.params.table import Parameters
+from instructlab_pipeline.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from instructlab_pipeline.pipeline import Workshop
+
+RUNS = Path("runs")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
+
+
+@click.command(cls=ParameterCommand)
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/NAME-VERSION]")
+@click.option("--until", metavar="STAGE", default="publish", help="The last stage to perform. [default: publish]")
+@json_option
+@parameter_options
+def run(run_dir: Path | None, until: str, as_json: bool, **options: Any) -> None:
+    """Take a taxonomy and a base model to a tuned, evaluated, published model.
+
+    Run the same command again and it goes on where it stopped: what is finished and unchanged is reused.
+    """
+    from instructlab_pipeline.cli.summary import in_words
+    from instructlab_pipeline.pipeline import STAGE_NAMES
+
+    with reported(as_json=as_json) as report:
+        _refuse_unknown_stage(until)
+        resolved = resolved_options(options)
+        _require_teacher(resolved.parameters, STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
+        folder = RunFolder(run_dir or _default_folder(resolved.parameters))
+        try:
+            _run_stages(folder, resolved, until, report)
+        except GateError:
+            _say(in_words(report), as_json=as_json)
+            raise
+        _say(in_words(report), as_json=as_json)
+
+
+@click.command(cls=ParameterCommand)
+@click.argument("name", metavar="NAME")
+@click.option("--run-dir", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@json_option
+@parameter_options
+def stage(name: str, run_dir: Path, as_json: bool, **options: Any) -> None:
+    """Perform the stage NAME of the run in --run-dir, on what the stages before it have sealed there.
+
+    Parameters that parameter files, the environment and the command line leave open are those that the run recorded.
+    """
+    from instructlab_pipeline import pipeline
+
+    with reported(as_json=as_json) as report:
+        _refuse_unknown_stage(name)
+        folder = RunFolder(run_dir)
+        resolved = resolved_options(options, recorded=folder.record().get("parameters"))
+        _require_teacher(resolved.parameters, [name])
+        with workshop(folder, resolved) as place:
+            report.update(pipeline.as_json(pipeline.run_one(place, name)))
+        _say(f"{name}: {report['status']}, in {folder.stage(name)}", as_json=as_json)
+
+
+@contextmanager
+def reported(*, as_json: bool) -> Iterator[dict[str, Any]]:
+    """A report to fill, printed as JSON when that was asked for, whether the work ends well or not."""
+    report: dict[str, Any] = {}
+    try:
+        yield report
+    except PipelineError as error:
+        report["error"] = {"exit_code": error.exit_code, "message": error.message, "remedy": error.remedy}
+        raise
+    finally:
+        if as_json:
+            click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def workshop(folder: RunFolder, resolved: Resolved) -> Iterator["Workshop"]:
+    """The run folder, held, with its record written and its events shown."""
+    from instructlab_pipeline.cli.progress import shown_progress
+    from instructlab_pipeline.events import Events
+    from instructlab_pipeline.pipeline import Workshop
+
+    parameters = resolved.parameters
+    with folder.held(), shown_progress() as listener:
+        folder.write_record(resolved.as_json())
+        events = Events(path=folder.events_path, listeners=[listener])
+        for notice in resolved.notices:
+            events.point("notice", message=notice)
+        yield Workshop(folder=folder, parameters=parameters, events=events)
+
+
+def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[str, Any]) -> None:
+    """Perform the stages; the report holds those that were finished, also when a later one fails."""
+    from instructlab_pipeline import pipeline
+    from instructlab_pipeline.cli.summary import outcome
+
+    results: list[pipeline.StageResult] = []
+    try:
+        with workshop(folder, resolved) as place:
+            for result in pipeline.run(place, until=until):
+                results.append(result)  # noqa: PERF402 - what was finished counts when a later stage fails
+    finally:
+        report.update(run=str(folder.path), stages=list(map(pipeline.as_json, results)), **outcome(results))
+
+
+def _refuse_unknown_stage(name: str) -> None:
+    from instructlab_pipeline.pipeline import STAGE_NAMES
+
+    if name not in STAGE_NAMES:
+        raise UsageError(f"there is no stage {name!r}", remedy=f"the stages, in order: {', '.join(STAGE_NAMES)}")
+
+
+def _require_teacher(parameters: Parameters, stages: Sequence[str]) -> None:
+    """Refuse now what would fail later, before anything is spent."""
+    from instructlab_pipeline.sdg.stage import require_teacher
+
+    if "sdg" in stages:
+        require_teacher(parameters.sdg_teacher_endpoint)
+
+
+def _default_folder(parameters: Parameters) -> Path:
+    return RUNS / f"{parameters.output_model_name}-{parameters.output_model_version}"
+
+
+def _say(text: str, *, as_json: bool) -> None:
+    if not as_json:
+        click.echo(text)
