@@ -4,7 +4,18 @@
 Practice text about other subjects can be written from the same table by `wordings_of`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from instructlab_pipeline.sdg.extractive.facts import Fact
+from instructlab_pipeline.sdg.extractive.variety import shuffled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    question: str
+    answer: str
+
 
 WORDINGS: Mapping[str, tuple[str, ...]] = {
     # Told of one thing in one way: the relations of the demo's documents, and of any prose that puts things so.
@@ -15,7 +26,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "{subject} goes round which body?",
         "Which body has {subject} in orbit?",
         "{subject} is in orbit around what?",
-        "What is at the centre of {subject}'s orbit?",
+        "What body holds {subject} in orbit?",
     ),
     "discoverer": (
         "Who discovered {subject}?",
@@ -42,7 +53,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "{subject} has which diameter?",
         "State the diameter of {subject}.",
         "How large is {subject} across?",
-        "How far is it through the middle of {subject}?",
+        "What is the width of {subject}?",
     ),
     "orbital_period": (
         "How long does {subject} take for one orbit?",
@@ -68,7 +79,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Which atomic number does {subject} have?",
         "{subject} carries what atomic number?",
         "State the atomic number of {subject}.",
-        "Under which number is {subject} in the periodic table?",
+        "Which periodic table number has {subject}?",
         "Count the protons in an atom of {subject}.",
     ),
     "melting_point": (
@@ -96,15 +107,15 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "Name the alchemists' partner of {subject} in the sky.",
         "What heavenly body stood for {subject}?",
         "In alchemy, whose metal was {subject}?",
-        "{subject} shared its old sign with which heavenly body?",
+        "{subject} shared its sign with what?",
     ),
     "location": (
         "Where is {subject}?",
         "Where can you find {subject}?",
         "What is the location of {subject}?",
         "{subject} stands where?",
-        "In what place would you visit {subject}?",
-        "State where {subject} is.",
+        "Where would you visit {subject}?",
+        "Give the location of {subject}.",
         "Travellers find {subject} in which place?",
     ),
     "crosses": (
@@ -114,7 +125,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "{subject} crosses what?",
         "Name what {subject} spans.",
         "What do people cross on {subject}?",
-        "What flows beneath {subject}?",
+        "What lies beneath {subject}?",
     ),
     "opening_year": (
         "When did {subject} open?",
@@ -129,19 +140,19 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "What type of structure is {subject}?",
         "As what was {subject} built?",
         "Which design does {subject} follow?",
-        "{subject} is an example of which design?",
+        "{subject} shows which design?",
         "Name the design of {subject}.",
         "How would an engineer classify {subject}?",
         "What kind of construction is {subject}?",
     ),
     "main_span": (
-        "How long is the main span of {subject}?",
-        "What length has {subject}'s main span?",
-        "How far does {subject} reach in one span?",
-        "{subject} has a main span of what length?",
+        "What is the main span of {subject}?",
+        "How long is the span of {subject}?",
+        "What length does {subject} span?",
+        "{subject} has what main span?",
         "State the main span of {subject}.",
-        "What does the longest span of {subject} measure?",
-        "Between its main supports, how long is {subject}?",
+        "How far does {subject} reach unsupported?",
+        "Give the widest opening of {subject}.",
     ),
     "origin": (
         "Where does {subject} come from?",
@@ -168,7 +179,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "{subject} is played using what?",
         "Name what a player of {subject} uses.",
         "What sets {subject}'s strings in motion?",
-        "What does it take to play {subject}?",
+        "What do you need to play {subject}?",
     ),
     "part_material": (
         "What is the {detail} of {subject} made of?",
@@ -177,7 +188,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "{subject} has a {detail} of which material?",
         "Name the material of {subject}'s {detail}.",
         "Of what does the {detail} of {subject} consist?",
-        "What do makers use for the {detail} of {subject}?",
+        "What serves as the {detail} of {subject}?",
     ),
     "shape": (
         "What is {subject} shaped like?",
@@ -188,6 +199,109 @@ WORDINGS: Mapping[str, tuple[str, ...]] = {
         "What does {subject} resemble?",
         "To what is the form of {subject} compared?",
     ),
+    # For any prose.
+    "definition": (
+        "What {detail} {subject}?",
+        "Give a short definition of {subject}.",
+        "How would you define {subject}?",
+        "Describe {subject} in a few words.",
+        "Say what {subject} {detail}.",
+        "How can {subject} be described?",
+    ),
+    "attribute": (
+        "What is the {detail} of {subject}?",
+        "Which {detail} does {subject} have?",
+        "State the {detail} of {subject}.",
+        "{subject} has what {detail}?",
+        "Tell me the {detail} of {subject}.",
+        "Do you know the {detail} of {subject}?",
+    ),
+    "maker": (
+        "By whom was {subject} {detail}?",
+        "To whom do we owe that {subject} was {detail}?",
+        "{subject} was {detail} by which person or group?",
+        "Tell me by whom {subject} was {detail}.",
+        "State the name of whoever {subject} was {detail} by.",
+        "Do you know by whom {subject} was {detail}?",
+    ),
+    "event_year": (
+        "When was {subject} {detail}?",
+        "In which year was {subject} {detail}?",
+        "{subject} was {detail} in what year?",
+        "Tell me when {subject} was {detail}.",
+        "State the year when {subject} was {detail}.",
+        "Do you know when {subject} was {detail}?",
+    ),
+    "place": (
+        "Where is {subject} found?",
+        "Where would you look for {subject}?",
+        "In which place is {subject}?",
+        "Give the place of {subject}.",
+        "State where {subject} is to be found.",
+        "Tell me the whereabouts of {subject}.",
+    ),
+    "material": (
+        "What is {subject} made of?",
+        "Of what does {subject} consist?",
+        "From what is {subject} made?",
+        "Which material makes up {subject}?",
+        "State what {subject} consists of.",
+        "Which substance has {subject} been made of?",
+    ),
+    "contents": (
+        "What does {subject} contain?",
+        "What is contained in {subject}?",
+        "Name what {subject} contains.",
+        "{subject} contains what?",
+        "What can be found inside {subject}?",
+        "State the contents of {subject}.",
+    ),
+    "purpose": (
+        "What {detail} {subject} used for?",
+        "To what use {detail} {subject} put?",
+        "State the use of {subject}.",
+        "{subject} {detail} used for what?",
+        "What purpose is served by {subject}?",
+        "Tell me the purpose of {subject}.",
+    ),
+    "namesake": (
+        "After whom or what is {subject} named?",
+        "Where does {subject} get its name from?",
+        "Who or what gave {subject} its name?",
+        "{subject} is named after whom or what?",
+        "Name the namesake of {subject}.",
+        "Whose name does {subject} bear?",
+    ),
+    "other_name": (
+        "What is {subject} called?",
+        "By what other name is {subject} known?",
+        "Give another name for {subject}.",
+        "{subject} is known by which name?",
+        "How else is {subject} called?",
+        "Which other name has {subject}?",
+    ),
+    "meaning": (
+        "What does {subject} mean?",
+        "What does {subject} stand for?",
+        "Give the meaning of {subject}.",
+        "{subject} stands for what?",
+        "How is {subject} to be understood?",
+        "Explain what {subject} means.",
+    ),
+    "reason": (
+        "Explain why {subject} {detail}.",
+        "What is the reason that {subject} {detail}?",
+        "Tell me why {subject} {detail}.",
+        "Give the reason why {subject} {detail}.",
+        "Which fact explains that {subject} {detail}?",
+        "Say for what reason {subject} {detail}.",
+    ),
+}
+# The forms of question that a teacher is asked for, and the relations that serve each; no relation serves two.
+FORMS: Mapping[str, frozenset[str]] = {
+    "fact": frozenset(WORDINGS) - {"definition", "reason", "purpose"},
+    "definition": frozenset({"definition"}),
+    "explanation": frozenset({"reason", "purpose"}),
 }
 
 
@@ -200,3 +314,20 @@ def question(template: str, subject: str) -> str:
     """A template about a subject, as a sentence: `{subject}` may come first and then begins with a capital."""
     text = template.replace("{subject}", subject)
     return text[0].upper() + text[1:]
+
+
+def pairs(facts: Sequence[Fact], *, form: str, seed: str) -> list[Pair]:
+    """Every wording of every fact that the form asks for, each once.
+
+    They come in rounds: each round asks for every fact once, in an order and in wordings of its own, so that the first
+    pairs are about different facts and ask in different ways.
+    """
+    asked = [fact for fact in facts if fact.relation in FORMS.get(form, ())]
+    orders = {fact: shuffled(wordings_of(fact.relation, detail=fact.detail), seed=f"{seed} {fact}") for fact in asked}
+    rounds = max((len(order) for order in orders.values()), default=0)
+    return [
+        Pair(question=question(orders[fact][turn], fact.subject), answer=fact.object)
+        for turn in range(rounds)
+        for fact in shuffled(asked, seed=f"{seed} {turn}")
+        if turn < len(orders[fact])
+    ]
