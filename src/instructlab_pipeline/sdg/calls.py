@@ -1,0 +1,55 @@
+"""What is asked and what comes back. A call's key is the digest of all that can change its reply."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from instructlab_pipeline.artifacts import digest_of
+
+REFUSED = "refused"  # the finish of a call that the endpoint will not answer, whatever we do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One chat completion, asked for as JSON by schema."""
+
+    model: str
+    messages: Sequence[Mapping[str, str]]
+    sampling: Mapping[str, float]
+    schema_name: str
+    schema: Mapping[str, Any]
+    seed: int
+
+    @cached_property
+    def key(self) -> str:
+        return digest_of([self.model, self.messages, self.sampling, self.seed, self.schema_name, self.schema])
+
+    def body(self) -> bytes:
+        schema = {"name": self.schema_name, "schema": self.schema, "strict": True}
+        request = {
+            "model": self.model,
+            "messages": self.messages,
+            **self.sampling,
+            "seed": self.seed,
+            "response_format": {"type": "json_schema", "json_schema": schema},
+        }
+        return json.dumps(request, ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What a call ended with: the text, or with finish `refused` the endpoint's words; tokens as it counted them."""
+
+    text: str
+    finish: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+def seed_for(random_seed: int, messages: Sequence[Mapping[str, str]], *, tries: int) -> int:
+    """A seed of its own for each call, and another one for its second try; 31 bits, as every server takes them."""
+    text = json.dumps([random_seed, tries, messages], ensure_ascii=False)
+    return int.from_bytes(sha256(text.encode()).digest()[:4], "big") >> 1

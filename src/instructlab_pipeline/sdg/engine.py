@@ -1,0 +1,155 @@
+"""Takes every leaf through its flow: rows to the scheduler, replies back into rows, finished leaves to their writer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from instructlab_pipeline.errors import ServiceError, SourceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.sdg.calls import REFUSED, Call, seed_for
+from instructlab_pipeline.sdg.funnel import main_reasons
+from instructlab_pipeline.sdg.journal import Journal
+from instructlab_pipeline.sdg.leaf_run import LeafRun
+from instructlab_pipeline.sdg.replies import BadReply, parse
+from instructlab_pipeline.sdg.rows import Rejected, Row, advance, messages
+from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler, Settled
+
+HOPELESS_AFTER = 40  # first replies without a single usable one: a teacher that cannot do this at all
+
+Errand = tuple[LeafRun, Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`models` by role (teacher, judge); `threshold` for the smallest score of a row, 0..1."""
+
+    models: Mapping[str, str]
+    random_seed: int
+    threshold: float
+    patience: Patience
+
+
+class Engine:
+    """`finished` is called once for each leaf, as soon as it is done, in any order."""
+
+    def __init__(
+        self,
+        runs: Sequence[LeafRun],
+        settings: Settings,
+        *,
+        lanes: Mapping[str, Lane],
+        journal: Journal,
+        events: Events,
+        finished: Callable[[LeafRun], None],
+    ) -> None:
+        self._runs = runs
+        self._settings = settings
+        self._events = events
+        self._finished = finished
+        self._scheduler: Scheduler[Errand] = Scheduler(
+            lanes=lanes, journal=journal, prepare=self._prepare, settle=self._settle, patience=settings.patience
+        )
+        self._total = sum(run.quota.training + run.quota.evaluation for run in runs)
+        self._kept = 0
+        self._usable = 0
+        self._unusable = 0
+
+    async def run(self) -> None:
+        """Raises:
+        ServiceError: an endpoint is gone, or none of its replies can be used.
+        SourceError: a leaf ended without a single sample.
+        """
+        for run in self._runs:
+            self._next_round(run)
+        await self._scheduler.run()
+
+    def _next_round(self, run: LeafRun) -> None:
+        kept_before = run.kept.total()
+        rows = run.next_round()
+        self._show(run.kept.total() - kept_before)
+        for row in rows:
+            self._send(run, row)
+        if not rows:
+            self._end(run)
+
+    def _send(self, run: LeafRun, row: Row) -> None:
+        """Longest remaining chain first, so that no tail is left; then leaf by leaf, what shares a chunk together."""
+        remaining = len(run.flow.steps) - row.step
+        chunk = row.ask.chunk.id if row.ask.chunk else ""
+        run.rows_out += 1
+        self._scheduler.add(
+            (run, row),
+            role=run.flow.steps[row.step].by,
+            priority=(-remaining, run.order, chunk, row.place),
+        )
+
+    def _prepare(self, errand: Errand) -> Call:
+        run, row = errand
+        step = run.flow.steps[row.step]
+        chat = messages(run.flow, run.leaf, row)
+        return Call(
+            model=self._settings.models[step.by],
+            messages=chat,
+            sampling=step.sampling,
+            schema_name=step.schema_name,
+            schema=step.schema,
+            seed=seed_for(self._settings.random_seed, chat, tries=row.tries),
+        )
+
+    def _settle(self, errand: Errand, call: Call, settled: Settled) -> None:
+        run, row = errand
+        run.tally.count(settled)
+        kept_before = run.kept.total()
+        for outcome in self._outcomes(run, row, call, settled):
+            if isinstance(outcome, Row) and outcome.step < len(run.flow.steps):
+                self._send(run, outcome)
+            else:
+                run.take(outcome)
+        self._show(run.kept.total() - kept_before)
+        run.rows_out -= 1
+        if run.rows_out == 0:
+            self._next_round(run)
+
+    def _outcomes(self, run: LeafRun, row: Row, call: Call, settled: Settled) -> Sequence[Row | Rejected]:
+        reply = settled.reply
+        if reply.finish == REFUSED:
+            self._count_unusable(reply.text)
+            return [Rejected(row=row, reason="refused_by_endpoint", detail=reply.text)]
+        try:
+            fields = parse(reply.text, call.schema, finish=reply.finish)
+        except BadReply as bad:
+            self._count_unusable(bad.detail)
+            if row.tries == 0:
+                return [replace(row, tries=1)]
+            return [Rejected(row=row, reason=bad.reason, detail=bad.detail)]
+        self._usable += 1
+        outcomes = advance(run.flow, row, fields, key=call.key, threshold=self._settings.threshold)
+        if not outcomes and row.step == 0:
+            run.came_back_empty(row.ask)
+        return outcomes
+
+    def _count_unusable(self, detail: str) -> None:
+        self._unusable += 1
+        if self._usable == 0 and self._unusable >= HOPELESS_AFTER:
+            raise self._hopeless(detail)
+
+    def _end(self, run: LeafRun) -> None:
+        if not run.selection.training:
+            if self._usable == 0 and run.rejected:
+                raise self._hopeless(run.rejected[-1].detail)
+            raise SourceError(
+                f"{run.leaf.path}: not one sample was accepted ({main_reasons(run.rejected)})",
+                remedy="look at its seed examples and documents; another teacher or sdg_quality_threshold may help",
+            )
+        self._finished(run)
+
+    def _hopeless(self, detail: str) -> ServiceError:
+        names = " and ".join(sorted(set(self._settings.models.values())))
+        return ServiceError(
+            f"not one of the first {self._unusable} replies of {names} can be used; the last: {detail}",
+            remedy="use a chat model, behind an endpoint that takes `response_format` with a JSON schema",
+        )
+
+    def _show(self, gained: int) -> None:
+        self._kept += gained
+        if gained:
+            self._events.progress("sdg", self._kept, self._total, unit="samples")

@@ -1,0 +1,130 @@
+"""Flows are data: which calls lead from a leaf to its samples, in YAML (`flows/*.yaml`, `docs/flows.md`).
+
+A step does one of three things with the reply: `each` turns every item of a list into a row of its own, `criteria`
+judge the row, and otherwise the reply's fields join the row's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instructlab_pipeline.artifacts import digest_of
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.sdg.flow_rules import complaints_about
+from instructlab_pipeline.sdg.replies import strict
+from instructlab_pipeline.sdg.templates import template_environment
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+BUILT_IN = Path(__file__).parent / "flows"
+BEST_SCORE, WORST_SCORE = 5, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One call for each row that comes to it. `by`: teacher or judge."""
+
+    name: str
+    by: str
+    schema_name: str
+    schema: Mapping[str, Any]
+    sampling: Mapping[str, float]
+    system: str
+    prompt: str
+    each: str | None
+    item: str | None
+    count: int
+    criteria: Mapping[str, str]
+
+    def messages(self, **values: Any) -> list[dict[str, str]]:
+        """The chat that asks for this step, with `values` in the templates' places."""
+        named = {**values, "count": self.count, "criteria": self.criteria}
+        system, prompt = self._templates
+        return [
+            {"role": "system", "content": system.render(named).strip()},
+            {"role": "user", "content": prompt.render(named).strip()},
+        ]
+
+    @cached_property
+    def _templates(self) -> "tuple[Template, Template]":
+        environment = template_environment()
+        return environment.from_string(self.system), environment.from_string(self.prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """`forms`: what kinds of item a chunk is asked for, by weight; skills have one form without a name.
+
+    `expected_yield`: the share of asked items that are likely to pass, 0..1, until the leaf's own share is known.
+    """
+
+    name: str
+    kind: str
+    steps: Sequence[Step]
+    forms: Mapping[str, float]
+    worked_examples: int
+    expected_yield: float
+    digest: str
+
+    @property
+    def items_per_call(self) -> int:
+        """How many items one planned call leads to when nothing is lost."""
+        items = 1
+        for step in self.steps:
+            items *= step.count
+        return items
+
+
+def built_in_flow(kind: str) -> Flow:
+    return load_flow(BUILT_IN / f"{kind}.yaml")
+
+
+def load_flow(path: Path) -> Flow:
+    """A flow from its file.
+
+    Raises:
+        SourceError: every complaint about it, each with file and line.
+    """
+    import yaml
+
+    text = path.read_text(encoding="utf-8")
+    complaints = complaints_about(text, file=str(path))
+    if complaints:
+        raise SourceError("\n".join(complaints), remedy="docs/flows.md explains every key of a flow")
+    record = yaml.safe_load(text)
+    plan = record["plan"]
+    return Flow(
+        name=record["flow"],
+        kind=record["kind"],
+        steps=tuple(_step(step) for step in record["steps"]),
+        forms=plan.get("forms", {"": 1}),
+        worked_examples=plan["worked_examples"],
+        expected_yield=plan["expected_yield"],
+        digest=digest_of(record),
+    )
+
+
+def _step(record: Mapping[str, Any]) -> Step:
+    criteria = record.get("criteria", {})
+    return Step(
+        name=record["name"],
+        by=record["by"],
+        schema_name=record["schema"],
+        schema=strict(verdict_schema(criteria) if criteria else record["reply"]),
+        sampling=record["sampling"],
+        system=record["system"],
+        prompt=record["prompt"],
+        each=record.get("each"),
+        item=record.get("as"),
+        count=record.get("count", 1),
+        criteria=criteria,
+    )
+
+
+def verdict_schema(criteria: Mapping[str, str]) -> dict[str, Any]:
+    """The reason comes first: a judge that explains before it scores scores better."""
+    score = {"type": "integer", "minimum": WORST_SCORE, "maximum": BEST_SCORE}
+    return {"type": "object", "properties": {"reason": {"type": "string"}, **dict.fromkeys(criteria, score)}}

@@ -1,0 +1,72 @@
+"""What the taxonomy stage hands over: leaves, and for knowledge their documents in chunks."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from instructlab_pipeline.artifacts import Artifact, read_jsonl
+from instructlab_pipeline.errors import SourceError
+
+KNOWLEDGE, FREEFORM, GROUNDED = "knowledge", "freeform", "grounded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A piece of a document: `start` and `end` are its character span, `id` says where it lies."""
+
+    id: str
+    document: Mapping[str, str]
+    start: int
+    end: int
+    text: str
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        return {**self.document, "start": self.start, "end": self.end}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One folder of the taxonomy. `digest` speaks for all that matters when samples are made from it."""
+
+    path: str
+    kind: str
+    task_description: str
+    domain: str
+    document_outline: str
+    seed_examples: Sequence[Mapping[str, Any]]
+    digest: str
+    chunks: Sequence[Chunk]
+
+
+def read_leaves(taxonomy: Artifact) -> list[Leaf]:
+    """The leaves in the order of their paths.
+
+    Raises:
+        SourceError: the taxonomy has no leaf, or a knowledge leaf has no text to ask about.
+    """
+    chunks = _chunks_by_leaf(taxonomy)
+    leaves = [_leaf(record, chunks.get(record["path"], ())) for record in read_jsonl(taxonomy / "leaves.jsonl")]
+    if not leaves:
+        raise SourceError(
+            "the taxonomy has no leaf to make samples from", remedy="add a qna.yaml, or check sdg_repo_url"
+        )
+    for leaf in leaves:
+        if leaf.kind == KNOWLEDGE and not leaf.chunks:
+            raise SourceError(
+                f"{leaf.path}: its documents hold no text", remedy="check `document:` in the leaf's qna.yaml"
+            )
+    return sorted(leaves, key=lambda leaf: leaf.path)
+
+
+def _chunks_by_leaf(taxonomy: Artifact) -> Mapping[str, list[Chunk]]:
+    chunks: dict[str, list[Chunk]] = defaultdict(list)
+    for record in read_jsonl(taxonomy / "chunks.jsonl"):
+        chunks[record["leaf"]].append(Chunk(**{name: record[name] for name in Chunk.__dataclass_fields__}))
+    return chunks
+
+
+def _leaf(record: Mapping[str, Any], chunks: Sequence[Chunk]) -> Leaf:
+    named = {name: record[name] for name in Leaf.__dataclass_fields__ if name != "chunks"}
+    return Leaf(**named, chunks=chunks)

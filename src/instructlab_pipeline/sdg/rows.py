@@ -1,0 +1,104 @@
+"""A row on its way from a planned call to a sample. Pure: a reply in, the rows that follow from it out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from instructlab_pipeline.sdg.filters import flaw
+from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow
+from instructlab_pipeline.sdg.leaves import Chunk, Leaf
+
+EVALUATION, TRAINING = "evaluation", "training"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """One planned call: what is asked for, in which batch, with which seed example shown first.
+
+    `stream`: evaluation or training. `chunk` is None for skills, `form` is empty for them.
+    """
+
+    stream: str
+    chunk: Chunk | None
+    form: str
+    batch: int
+    seed_example: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """`place` orders rows whatever the order of replies: round, planned call, then an index for each fan-out."""
+
+    place: tuple[int, ...]
+    ask: Ask
+    step: int = 0
+    tries: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
+
+    @property
+    def quality(self) -> float:
+        return min(self.scores.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """A row that ended; `reason` is a word to count by, `detail` a sentence to read."""
+
+    row: Row
+    reason: str
+    detail: str
+
+
+def messages(flow: Flow, leaf: Leaf, row: Row) -> list[dict[str, str]]:
+    """The chat for the row's next step."""
+    ask = row.ask
+    return flow.steps[row.step].messages(
+        task=leaf.task_description,
+        domain=leaf.domain,
+        outline=leaf.document_outline,
+        document=ask.chunk.text if ask.chunk else "",
+        form=ask.form,
+        batch=ask.batch,
+        examples=_examples(leaf, ask.seed_example, flow.worked_examples),
+        **row.fields,
+    )
+
+
+def advance(flow: Flow, row: Row, reply: Mapping[str, Any], *, key: str, threshold: float) -> list[Row | Rejected]:
+    """What follows from a parsed reply: the row at its next step, or one row for each item, or its rejection."""
+    step = flow.steps[row.step]
+    moved = replace(row, step=row.step + 1, tries=0, calls=(*row.calls, key))
+    if step.each:
+        items = (item if isinstance(item, dict) else {str(step.item): item} for item in reply[step.each])
+        return [_with(moved, item, index) for index, item in enumerate(items)]
+    if step.criteria:
+        return [_judged(moved, step.criteria, reply, threshold)]
+    return [_with(moved, reply)]
+
+
+def _examples(leaf: Leaf, first: int, count: int) -> Sequence[Mapping[str, Any]]:
+    """`count` seed examples from `first` on, around the end."""
+    examples = leaf.seed_examples
+    return [examples[(first + offset) % len(examples)] for offset in range(min(count, len(examples)))]
+
+
+def _with(row: Row, added: Mapping[str, Any], index: int | None = None) -> Row | Rejected:
+    place = row.place if index is None else (*row.place, index)
+    fields = {**row.fields, **{name: str(value) for name, value in added.items()}}
+    grown = replace(row, place=place, fields=fields)
+    found = flaw(added, about_document=row.ask.chunk is not None)
+    return Rejected(row=grown, reason=found[0], detail=found[1]) if found else grown
+
+
+def _judged(row: Row, criteria: Mapping[str, str], verdict: Mapping[str, Any], threshold: float) -> Row | Rejected:
+    """Scores as 0..1; where two verdicts share a criterion, the smaller one counts."""
+    scores = {name: (verdict[name] - WORST_SCORE) / (BEST_SCORE - WORST_SCORE) for name in criteria}
+    known = {name: min(score, row.scores.get(name, 1.0)) for name, score in scores.items()}
+    judged = replace(row, scores={**row.scores, **known})
+    worst = min(scores, key=lambda name: scores[name])
+    if scores[worst] >= threshold:
+        return judged
+    detail = f"{worst} {scores[worst]:g} is below {threshold:g}: {verdict.get('reason', '')}".removesuffix(": ")
+    return Rejected(row=judged, reason="low_quality", detail=detail)

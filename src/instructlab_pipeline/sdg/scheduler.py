@@ -1,0 +1,223 @@
+"""One pool of calls over all leaves, flows and steps. Nothing waits for anything but its own reply.
+
+Rows queue by priority at the lane of their endpoint. A row whose call the journal knows goes on at once; for others the
+scheduler keeps as many calls in flight as the lane's pace allows. A row that meets trouble leaves its slot and queues
+again.
+"""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply
+from instructlab_pipeline.sdg.endpoint import Busy, Endpoint, Refused, Unsteady, shown
+from instructlab_pipeline.sdg.journal import Journal
+from instructlab_pipeline.sdg.pace import Pace
+
+Row = TypeVar("Row")
+Priority = tuple[Any, ...]
+QUIET_OVER_S = 0.001  # timers may fire a hair early
+POISON = Reply(text="the endpoint failed on this call again and again, and on no other", finish=REFUSED)
+BREATH = 200  # replies from the journal between two looks at the network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """When to try again, and when to give up.
+
+    `faults`: failures of one call after which it is the row's own, if others succeed meanwhile, else the endpoint's.
+    `silence_s`: how long an endpoint may push back without a single success.
+    """
+
+    faults: int = 8
+    first_delay_s: float = 0.5
+    longest_delay_s: float = 30.0
+    silence_s: float = 180.0
+
+    def delay_s(self, faults: int) -> float:
+        """Doubling, and scattered so that rows that failed together do not return together."""
+        return min(self.longest_delay_s, self.first_delay_s * 2.0 ** (faults - 1)) * random.uniform(0.5, 1.0)
+
+
+@dataclass(kw_only=True)
+class Lane:
+    """An endpoint, its pace, and the rows that wait for it."""
+
+    endpoint: Endpoint
+    pace: Pace
+    succeeded_at: float = float("-inf")
+    queue: list[tuple[Priority, int, Any]] = field(default_factory=list)
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class Ticket(Generic[Row]):
+    """A row on its way through one call."""
+
+    row: Row
+    role: str
+    priority: Priority
+    faults: int = 0
+    troubled_since: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """How a call ended: paid for now, or known from the journal or from a twin of it."""
+
+    reply: Reply
+    reused: bool
+    retries: int = 0
+
+
+class Scheduler(Generic[Row]):
+    """`prepare` makes a row's call; `settle` takes its end, and may add further rows before it returns."""
+
+    def __init__(
+        self,
+        *,
+        lanes: Mapping[str, Lane],
+        journal: Journal,
+        prepare: Callable[[Row], Call],
+        settle: Callable[[Row, Call, Settled], None],
+        patience: Patience,
+    ) -> None:
+        self._lanes = lanes
+        self._journal = journal
+        self._prepare = prepare
+        self._settle_row = settle
+        self._patience = patience
+        self._unsettled = 0
+        self._count = 0
+        self._twins: dict[str, list[Ticket[Row]]] = {}  # key of a call in flight -> rows that wait for the same
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._failure: Exception | None = None
+
+    def add(self, row: Row, *, role: str, priority: Priority) -> None:
+        """Lower priorities go first."""
+        self._unsettled += 1
+        self._enqueue(Ticket(row=row, role=role, priority=priority))
+
+    async def run(self) -> None:
+        """Return when every row is settled.
+
+        Raises:
+            PipelineError: an endpoint is gone, the disk is full, or `settle` said so; finished calls are kept.
+        """
+        now = asyncio.get_running_loop().time()
+        for lane in self._lanes.values():
+            lane.succeeded_at = now
+        try:
+            while self._unsettled and self._failure is None:
+                self._changed.clear()
+                await self._start_what_fits()
+                if self._unsettled and self._failure is None:
+                    await self._changed.wait()
+        finally:
+            await self._stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def _enqueue(self, ticket: Ticket[Row]) -> None:
+        self._count += 1
+        heapq.heappush(self._lanes[ticket.role].queue, (ticket.priority, self._count, ticket))
+        self._changed.set()
+
+    async def _start_what_fits(self) -> None:
+        clock = asyncio.get_running_loop().time
+        started = 0
+        for lane in self._lanes.values():
+            while lane.queue and lane.pace.has_room(clock()):
+                self._start(heapq.heappop(lane.queue)[2], lane)
+                started += 1
+                if started % BREATH == 0:
+                    await asyncio.sleep(0)
+
+    def _start(self, ticket: Ticket[Row], lane: Lane) -> None:
+        call = self._prepare(ticket.row)
+        known = self._journal.get(call.key)
+        if known is not None:
+            self._settle(ticket, call, Settled(reply=known, reused=True))
+        elif call.key in self._twins:
+            self._twins[call.key].append(ticket)
+        else:
+            self._twins[call.key] = []
+            lane.pace.in_flight += 1
+            task = asyncio.get_running_loop().create_task(self._perform(ticket, call, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _perform(self, ticket: Ticket[Row], call: Call, lane: Lane) -> None:
+        try:
+            await self._attempt(ticket, call, lane)
+        except Exception as error:  # noqa: BLE001 - whatever ends a task must end the run, not vanish with the task
+            self._failure = self._failure or error
+        self._changed.set()
+
+    async def _attempt(self, ticket: Ticket[Row], call: Call, lane: Lane) -> None:
+        clock = asyncio.get_running_loop().time
+        sent_at = clock()
+        try:
+            reply = await lane.endpoint.complete(call)
+        except Refused as refusal:
+            reply = Reply(text=str(refusal), finish=REFUSED)
+        except Busy as trouble:
+            lane.pace.pushed_back(sent_at=sent_at, now=clock(), quiet_s=trouble.retry_after_s)
+            self._try_again(ticket, call, lane, trouble)
+            return
+        except Unsteady as trouble:
+            self._try_again(ticket, call, lane, trouble)
+            return
+        finally:
+            lane.pace.in_flight -= 1
+        lane.pace.succeeded()
+        lane.succeeded_at = clock()
+        self._journal.put(call.key, reply)
+        self._settle_all(ticket, call, Settled(reply=reply, reused=False, retries=ticket.faults))
+
+    def _try_again(self, ticket: Ticket[Row], call: Call, lane: Lane, trouble: Busy | Unsteady) -> None:
+        now = asyncio.get_running_loop().time()
+        ticket.faults += 1
+        ticket.troubled_since = ticket.troubled_since or now
+        if isinstance(trouble, Busy):
+            if now - max(lane.succeeded_at, ticket.troubled_since) > self._patience.silence_s:
+                raise self._gone(lane, trouble)
+        elif ticket.faults >= self._patience.faults:
+            if lane.succeeded_at < ticket.troubled_since:
+                raise self._gone(lane, trouble)
+            self._settle_all(ticket, call, Settled(reply=POISON, reused=False, retries=ticket.faults - 1))
+            return
+        delay_s = self._patience.delay_s(ticket.faults)
+        if isinstance(trouble, Busy):
+            delay_s = max(delay_s, trouble.retry_after_s + QUIET_OVER_S)
+        for twin in (ticket, *self._twins.pop(call.key)):
+            asyncio.get_running_loop().call_later(delay_s, self._enqueue, twin)
+
+    def _settle_all(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
+        twins = self._twins.pop(call.key)
+        self._settle(ticket, call, settled)
+        for twin in twins:
+            self._settle(twin, call, Settled(reply=settled.reply, reused=True))
+
+    def _settle(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
+        self._settle_row(ticket.row, call, settled)
+        self._unsettled -= 1
+        self._changed.set()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._journal.flush()
+
+    @staticmethod
+    def _gone(lane: Lane, trouble: Exception) -> ServiceError:
+        endpoint = lane.endpoint
+        return ServiceError(
+            f"the {endpoint.role} at {shown(endpoint.url)} is gone: {trouble}",
+            remedy="bring it back and run the same command again: every finished call is kept",
+        )
