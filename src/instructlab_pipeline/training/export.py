@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.errors import WorkerError
 from instructlab_pipeline.training.model import Student
 from instructlab_pipeline.training.world import World
 
@@ -29,12 +28,11 @@ def export(student: Student, base: Path, folder: Path, world: World, *, shard_by
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         draft.mkdir(parents=True)
-    dtypes = _dtypes(base, student)
-    weights = dict(student.named_weights())
-    sizes = {name: weights[name].numel() * dtypes[name].itemsize for name in sorted(weights)}
+    weights = student.weights()
+    sizes = {name: weights[name].numel() * student.dtypes[name].itemsize for name in sorted(weights)}
     plan = shards(sizes, shard_bytes)
     for file_name, names in plan.items():
-        _write_shard(draft / file_name, {name: (weights[name], dtypes[name]) for name in names}, world)
+        _write_shard(draft / file_name, _gathered(student, names), world)
     if world.leads:
         _write_index(draft, plan, sum(sizes.values()))
         _copy_companions(base, draft)
@@ -59,42 +57,21 @@ def shards(sizes: Mapping[str, int], limit: int) -> dict[str, list[str]]:
     return {f"model-{i:05d}-of-{len(groups):05d}.safetensors": names for i, names in enumerate(groups, start=1)}
 
 
-def _dtypes(base: Path, student: Student) -> dict[str, Any]:
-    """The type of each weight in the files of `base`, which must hold the same weights."""
-    from safetensors import safe_open
-
-    found: dict[str, Any] = {}
-    for path in sorted(base.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            found |= {name: _dtype(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    names = {name for name, _ in student.named_weights()}
-    if missing := sorted(names - found.keys()):
-        raise WorkerError(
-            f"the model's weights are not named as in its files: {', '.join(missing[:5])}",
-            remedy="this base model cannot be written back; choose another one",
-        )
-    return found
+def _gathered(student: Student, names: list[str]) -> Iterator[tuple[str, Any]]:
+    """Each weight whole on the CPU, in its file's type, whichever workers hold its parts."""
+    weights = student.weights()
+    for name in names:
+        weight: Any = weights[name].detach()
+        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+        yield name, whole.to("cpu", student.dtypes[name], copy=True).contiguous()
 
 
-def _dtype(name: str) -> Any:
-    import torch
-
-    return {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name]
-
-
-def _write_shard(path: Path, weights: Mapping[str, tuple[Any, Any]], world: World) -> None:
+def _write_shard(path: Path, weights: Iterator[tuple[str, Any]], world: World) -> None:
     from safetensors.torch import save_file
 
-    tensors = {name: tensor for name, tensor in _gathered(weights) if world.leads}
+    tensors = {name: weight for name, weight in weights if world.leads}
     if world.leads:
         save_file(tensors, path, metadata={"format": "pt"})
-
-
-def _gathered(weights: Mapping[str, tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
-    """Each weight whole on the CPU, whichever workers hold its parts."""
-    for name, (weight, dtype) in weights.items():
-        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
-        yield name, whole.detach().to("cpu", dtype, copy=True).contiguous()
 
 
 def _write_index(folder: Path, plan: Mapping[str, list[str]], total_size: int) -> None:

@@ -1,5 +1,6 @@
 """The student: a transformers model that takes packed samples and gives their loss, sharded over the workers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,39 @@ from instructlab_pipeline.training.masks import Encoded
 from instructlab_pipeline.training.world import World
 
 # Families whose packed loss and gradients are tested to be those of the samples one by one.
-PROVEN_FAMILIES = ("gemma2", "granite", "llama", "mistral", "phi3", "qwen2", "qwen3")
+PROVEN_FAMILIES = (
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "granite",
+    "llama",
+    "mistral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+)
 LEAK_TOLERANCE = 1e-6  # relative; the shapes are the same, so the sums are too
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}  # as safetensors says
+_MODEL_REMEDY = "sdg_base_model must name a complete, unquantized model in safetensors files"
 
 
 class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """`lm`, with a loss over supervised tokens in place of logits for all."""
+    """`lm`, with a loss over supervised tokens in place of logits for all.
 
-    def __init__(self, lm: Any) -> None:
+    dtypes: the type that each weight has in the files it came from, and goes back to.
+    """
+
+    def __init__(self, lm: Any, dtypes: Mapping[str, torch.dtype]) -> None:
         super().__init__()
         self.lm = lm
+        self.dtypes = dtypes
         self.head = Head.of(lm.config)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -42,36 +66,56 @@ class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
             hidden.index_select(0, batch.before), weight, batch.targets, head=self.head, scale=batch.scale
         )
 
-    def named_weights(self) -> list[tuple[str, Tensor]]:
-        """The model's own weights by the names of its files; one that is tied to another appears once."""
-        return list(self.lm.named_parameters())
+    def weights(self) -> dict[str, Tensor]:
+        """By the names of the model's files; of weights that are tied, the first."""
+        return dict(self.lm.named_parameters())
 
 
 def load_student(folder: Path) -> Student:
     """The model in `folder`, in float32 on the CPU, without dropout.
 
     Raises:
-        SourceError: its family is not proven, or it cannot be read.
+        SourceError: its family is not proven, or it cannot be read or written back.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with boundary(SourceError, f"reading the model in {folder}", remedy="check the folder that sdg_base_model names"):
+    with boundary(SourceError, f"reading the model in {folder}", remedy=_MODEL_REMEDY):
         config = AutoConfig.from_pretrained(folder)
     if config.model_type not in PROVEN_FAMILIES:
         raise SourceError(
             f"the model in {folder} is of the family {config.model_type!r}, on which training has not been proven",
             remedy=f"choose a base model of one of these: {', '.join(PROVEN_FAMILIES)}",
         )
-    with boundary(SourceError, f"loading the model in {folder}", remedy="check its safetensors files"):
+    with boundary(SourceError, f"loading the model in {folder}", remedy=_MODEL_REMEDY):
         lm = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=torch.float32, attn_implementation=attention.register()
         )
     for module in lm.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    student = Student(lm)
+    student = Student(lm, _dtypes(folder, {name for name, _ in lm.named_parameters()}))
     student.train()
     return student
+
+
+def _dtypes(folder: Path, names: set[str]) -> dict[str, torch.dtype]:
+    """What the files in `folder` hold for each of `names`: transformers would make up a weight that is missing."""
+    from safetensors import safe_open
+
+    found: dict[str, torch.dtype] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in names.intersection(file.keys()):
+                kind = file.get_slice(name).get_dtype()
+                if kind not in _DTYPES:
+                    raise SourceError(f"{path}: {name} is of type {kind}, which cannot be tuned", remedy=_MODEL_REMEDY)
+                found[name] = _DTYPES[kind]
+    if missing := sorted(names - found.keys()):
+        raise SourceError(
+            f"{folder} lacks these weights of the model, or names them in another way: {', '.join(missing[:5])}",
+            remedy=_MODEL_REMEDY,
+        )
+    return found
 
 
 def shard(student: Student, world: World) -> Student:

@@ -1,6 +1,7 @@
 """A training worker: `python -m instructlab_pipeline.training.worker JOB.json`, as the agent starts it."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,11 +21,19 @@ def main() -> None:
         _work(job)
     except PipelineError as error:
         record_failure(job.failure, error)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if _is_out_of_memory(error):
             record_failure(job.failure, _out_of_memory(error))
         raise
+    _exit(0)
+
+
+def _exit(code: int) -> None:
+    """Leave at once: Python's own way out, with gloo's threads still running, now and then ends in an abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _work(job: TrainingJob) -> None:
