@@ -61,7 +61,11 @@ def yaml_layer(text: str, place: str) -> Layer:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return Layer(place=place, complaints=[f"{place}:{line}: not YAML that can be read: {error.problem}"])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError:
+        return Layer(place=place, complaints=[f"{place}: a control character in it, which YAML does not allow"])
+    except RecursionError:
+        return Layer(place=place, complaints=[f"{place}: nested too deeply"])
+    except ValueError as error:
         return Layer(place=place, complaints=[f"{place}: {error}"])
 
 

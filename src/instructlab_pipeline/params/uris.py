@@ -17,7 +17,7 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 # The grammar of github.com/distribution/reference.
-_REGISTRY = re.compile(rf"(?:localhost|{_HOST}(?=.*[.:\]])|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_REGISTRY = re.compile(rf"(?=localhost$|.*[.:]){_HOST}(?::[0-9]{{1,5}})?")  # org/model would be on Docker Hub
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
