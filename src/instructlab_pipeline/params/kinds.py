@@ -70,8 +70,8 @@ def nearest(name: str, names: tuple[str, ...]) -> str:
 
 def _integer(text: str) -> int | Refusal:
     if _INTEGER.fullmatch(text) is None:
-        digits = re.fullmatch(r"-?0[0-9]+", text) is not None
-        return Refusal("has zeros in front" if digits else "is not an integer written in digits")
+        has_zeros = re.fullmatch(r"-?0[0-9]+", text) is not None
+        return Refusal("has zeros in front" if has_zeros else "is not an integer written in digits")
     return int(text) if abs(int(text)) <= LARGEST_INTEGER else Refusal("is beyond 2^53 - 1, where JSON rounds integers")
 
 

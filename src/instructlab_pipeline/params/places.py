@@ -8,6 +8,7 @@ from typing import Any
 from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.table import ALIASES, PARAMETERS
 
+RECORD = "run record"
 # How alike a variable's name must be to a parameter's to be taken for a slip of the pen.
 ALIKE = 0.9
 PREFIXES = ("sdg_", "train_", "eval_", "k8s_", "output_")
@@ -35,7 +36,7 @@ class Layer:
 
 def record_layer(record: Mapping[str, Mapping[str, Any]]) -> Layer:
     """What a run recorded of its parameters, `{"<name>": {"value": ..., "origin": ...}}`, for its single stages."""
-    return Layer(place="run record", given=[*_recorded(record)])
+    return Layer(place=RECORD, given=[*_recorded(record)])
 
 
 def environment_layer(environment: Mapping[str, str]) -> Layer:
@@ -67,7 +68,8 @@ def _recorded(record: Mapping[str, Mapping[str, Any]]) -> Iterator[Given]:
         if value is None or (leader and origin.startswith(f"{leader} (")):
             continue
         text = text_of(tuple(value) if isinstance(value, list) else value)
-        yield Given(name=name, text=text, origin=f"run record, {origin}", explicit=not origin.endswith(" profile"))
+        origin = origin if origin.startswith(RECORD) else f"{RECORD}, {origin}"
+        yield Given(name=name, text=text, origin=origin, explicit=not origin.endswith(" profile"))
 
 
 def _meant(variable: str) -> str:

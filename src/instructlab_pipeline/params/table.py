@@ -175,13 +175,18 @@ class Parameters:
         "rule-based writer of questions and answers, not a language model. Generation does not start without one.",
     )
     sdg_teacher_model: str | None = SDG.addition(
-        kinds.TEXT, None, "The name under which the endpoint serves the teacher."
+        kinds.TEXT,
+        None,
+        "The name under which the endpoint serves the teacher. Where unset, the only model that it serves.",
     )
     sdg_judge_endpoint: str | None = SDG.addition(
         kinds.ENDPOINT, None, "The judge's OpenAI-compatible API. Where unset, the teacher judges."
     )
     sdg_judge_model: str | None = SDG.addition(
-        kinds.TEXT, None, "The name under which the endpoint serves the judge. Where unset, the teacher's."
+        kinds.TEXT,
+        None,
+        "The name under which the endpoint serves the judge. Where unset, the teacher's, or the only model that "
+        "sdg_judge_endpoint serves.",
     )
     sdg_max_attempts: int = SDG.addition(
         kinds.POSITIVE_INTEGER,
@@ -252,7 +257,7 @@ class Parameters:
     eval_num_samples: int = EVALUATION.parameter(
         kinds.POSITIVE_INTEGER,
         100,
-        "Questions in the evaluation set, over all leaves. They are held out: no training sample asks one of them.",
+        "Questions of an evaluation, spread over all leaves. They are held out: no training sample asks one of them.",
     )
     eval_batch_size: int = EVALUATION.parameter(
         kinds.POSITIVE_INTEGER, 16, "Questions that are answered at a time during evaluation."

@@ -122,11 +122,11 @@ def _has_odd_part(prefix: str) -> bool:
 
 
 def _file_fault(rest: str) -> str | None:
-    path = rest.removeprefix("//") if rest.startswith("//") else rest
+    path = re.sub("^//(localhost)?", "", rest)
     if not path:
         return "has no path"
-    if path.startswith("~"):
-        return "starts with '~', which only a shell expands"
+    if re.search(r"[?#]", path):
+        return "has a '?' or a '#' in it"
     return "names a machine: file:// is followed by an absolute path" if rest != path and path[0] != "/" else None
 
 

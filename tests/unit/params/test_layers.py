@@ -160,6 +160,7 @@ def test_what_a_run_recorded_comes_back_beneath_files_environment_and_options():
     assert again.origins["eval_metrics"] == "run record, command line"
     assert again.origins["sdg_batch_size"] == "run record, prod profile"
     assert not again.notices
+    assert resolve(environment={}, base=[record_layer(again.as_json())]) == again
 
     changed = resolve(
         environment={"SDG_BATCH_SIZE": "5"},
