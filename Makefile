@@ -38,7 +38,8 @@ check: $(INSTALLED) ## Lint, types, the rooms' borders, generated docs
 	$(BIN)/lint-imports
 
 docs: $(INSTALLED) ## Write the generated pages again
-	$(BIN)/python -m instructlab_pipeline.params.reference > docs/parameters.md
+	$(BIN)/instructlab-pipeline params list --markdown > docs/parameters.md
+	$(BIN)/instructlab-pipeline params schema > tests/golden/params/schema.json
 
 clean: ## Remove the environment and every run
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

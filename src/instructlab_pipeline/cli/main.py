@@ -1,5 +1,6 @@
 """The entry point: commands are imported when they are used; every error becomes two lines and an exit code."""
 
+import errno
 import importlib
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from instructlab_pipeline import __version__
-from instructlab_pipeline.errors import EXIT_BUG, Interrupted, PipelineError
+from instructlab_pipeline.errors import EXIT_BUG, Interrupted, PipelineError, ServiceError
 
 COMMANDS = {
     "run": ("instructlab_pipeline.cli.run", "run", "Take a taxonomy and a base model to a published model."),
@@ -19,6 +20,8 @@ COMMANDS = {
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, list and describe the parameters."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
 }
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LazyGroup(click.Group):
@@ -62,25 +65,37 @@ def exit_code_of(arguments: list[str]) -> int:
         error.show()
         return 2
     except PipelineError as error:
-        _show(error)
-        return error.exit_code
+        return _shown(error)
     except (KeyboardInterrupt, click.Abort):
-        error = Interrupted()
-        _show(error)
-        return error.exit_code
+        return _shown(Interrupted())
     except BrokenPipeError:  # the reader of our output left, as `head` does
         sys.stderr.close()
         return 0
+    except OSError as error:
+        return _shown(_full_disk(error)) if error.errno in FULL else _shown_bug()
     except Exception:  # noqa: BLE001 - the last line of defence: a bug is reported as one
-        click.echo(traceback.format_exc(), err=True)
-        click.echo("This is a bug in instructlab-pipeline: please report it with the lines above.", err=True)
-        return EXIT_BUG
+        return _shown_bug()
     return 0
 
 
-def _show(error: PipelineError) -> None:
+def _shown(error: PipelineError) -> int:
     click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
     click.echo(click.style("what to do: ", bold=True) + error.remedy, err=True)
+    return error.exit_code
+
+
+def _shown_bug() -> int:
+    click.echo(traceback.format_exc(), err=True)
+    click.echo("This is a bug in instructlab-pipeline: please report it with the lines above.", err=True)
+    return EXIT_BUG
+
+
+def _full_disk(error: OSError) -> PipelineError:
+    place = f" ({error.filename})" if error.filename else ""
+    return ServiceError(
+        f"the disk is full{place}: {error.strerror}",
+        remedy="free some space, then run the same command again: it goes on where it stopped",
+    )
 
 
 def _listen_for_signals() -> None:
