@@ -29,10 +29,10 @@ ENDING_THE_SUBJECT = """
 """
 NEVER_IN_A_SUBJECT = frozenset((STANDING_FOR_ANOTHER + BINDING_A_CLAUSE + ENDING_THE_SUBJECT).split())
 _NO_DEFINITION = re.compile(r"(?:a|the) (?:little|bit|lot|same|first|only|most|more|few|case|result)\b")
-_BREAK = re.compile(
-    r"[;:()!?\u2014\u2013]|[,.](?!\d)"
-    r"| (?:which|who|that|where|when|while|because|since|but|though|with|and (?:it|the|its|is|was|has|can|in))\b"
-)
+_JOINS = r"which|who|that|where|when|while|because|since|but|though|with"
+_BREAK = re.compile(rf"[;:()!?\u2014\u2013]|[,.](?!\d)| (?:{_JOINS}|and (?:it|the|its|is|was|has|can|in))\b")
+_ITEM = rf"(?!(?:{_JOINS}|and|or) )[\w'-]+(?: [\w'-]+){{0,2}}"
+_LIST = re.compile(rf"{_ITEM}(?:, {_ITEM})+,? (?:and|or) ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,16 @@ def _object(groups: dict[str, str | None]) -> str:
     if groups.get("reason"):
         return f"because {groups['reason']}"
     if groups.get("phrase"):
-        phrase = _BREAK.split(groups["phrase"] or "", maxsplit=1)[0].strip()
+        phrase = _phrase(groups["phrase"] or "")
         return f"{groups.get('lead') or ''}{phrase}" if phrase else ""
     return groups["object"] or ""
+
+
+def _phrase(text: str) -> str:
+    """The words up to the next break of the sentence; a list is kept whole."""
+    listed = _LIST.match(text)
+    start = listed.end() if listed else 0
+    return text[:start] + _BREAK.split(text[start:], maxsplit=1)[0].strip()
 
 
 def _subject(text: str, document: str) -> str | None:

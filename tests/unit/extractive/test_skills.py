@@ -1,0 +1,72 @@
+import pytest
+
+from instructlab_pipeline.sdg.extractive import dates, notices, routing
+from instructlab_pipeline.sdg.extractive.skills import Example, skill_for
+from instructlab_pipeline.sdg.extractive.variety import batch_of, likeness, varied, words_of
+
+
+@pytest.mark.parametrize(
+    ("instruction", "iso"),
+    [
+        ("Write 3 March 2019 as an ISO date.", "2019-03-03"),
+        ("What is December 24, 1801 in ISO form?", "1801-12-24"),
+        ("Write 31 April 2019 as an ISO date.", None),
+        ("Write the third of March as an ISO date.", None),
+        ("What happened on 3 March 2019?", None),
+    ],
+)
+def test_dates_are_rewritten_where_they_exist(instruction, iso):
+    assert dates.answer(instruction, None) == iso
+
+
+@pytest.mark.parametrize(
+    ("instruction", "team"),
+    [
+        ("Route this message: My parcel was left in the rain.", "delivery"),
+        ("Which team should read this? I lost my password.", "accounts"),
+        ("Route this message: The bill came with the parcel.", None),
+        ("Route this message: Hello!", None),
+        ("My parcel never came.", None),
+    ],
+)
+def test_a_message_goes_to_the_one_team_whose_words_it_uses(instruction, team):
+    assert routing.answer(instruction, None) == team
+
+
+@pytest.mark.parametrize(
+    ("instruction", "answer"),
+    [
+        ("On which day does the choir meet?", "Friday"),
+        ("Which room belongs to the choir?", "the red room"),
+        ("On which day does the film club meet?", None),
+        ("Who leads the choir?", None),
+    ],
+)
+def test_a_notice_answers_what_it_says(instruction, answer):
+    assert notices.answer(instruction, "Every Friday the red room belongs to the choir.") == answer
+
+
+def test_a_notice_with_two_days_answers_no_question_about_the_day():
+    notice = "On Friday and Sunday the choir is in the red room."
+    assert notices.answer("On which day does the choir meet?", notice) is None
+
+
+def test_a_skill_takes_a_task_by_any_example_that_it_understands():
+    strange = Example(question="Name a tree.", context=None)
+    known = Example(question="Convert 3 March 2019 to ISO 8601.", context=None)
+    assert skill_for([strange, known]).name == "dates"
+    assert skill_for([strange]) is None
+    assert skill_for([]) is None
+
+
+def test_varied_sentences_are_never_too_alike_and_always_the_same():
+    sentences = [f"{verb} the {colour} {thing} now" for verb in "abc" for colour in "defg" for thing in "hijk"]
+    chosen = varied(sentences, count=10, seed="x")
+    assert chosen == varied(iter(sentences), count=10, seed="x")
+    assert all(likeness(words_of(a), words_of(b)) < 0.75 for a in chosen for b in chosen if a != b)
+
+
+def test_batches_never_overlap_and_end():
+    items = list(range(12))
+    batches = [batch_of(items, batch=number, count=5) for number in range(4)]
+    assert batches == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11], []]
