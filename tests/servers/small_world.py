@@ -1,4 +1,4 @@
-"""Everything that a run needs, small and real: a base model in S3, a taxonomy on a git server, a teacher, a registry."""
+"""All that a run needs, small and real: a base model in S3, a taxonomy on a git server, a teacher, a registry."""
 
 import contextlib
 import shutil
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.git_server import git_daemon
+
 from servers.registry import Registry, registry
 from servers.s3_server import s3_server
 from servers.teacher_server import TeacherServer
@@ -58,6 +59,8 @@ def small_world(folder: Path):
             "OUTPUT_REGISTRY_INSECURE": "true",
             "REGISTRY_AUTH_FILE": str(login),
             "SDG_SCALE_FACTOR": "2",
+            "SDG_NUM_WORKERS": "2",
+            "SDG_BATCH_SIZE": "4",
             "TRAIN_EPOCHS_PHASE_1": "2",
             "TRAIN_EPOCHS_PHASE_2": "2",
             "TRAIN_NUM_WORKERS": "1",

@@ -68,11 +68,8 @@ def exit_code_of(arguments: list[str]) -> int:
         return _shown(error)
     except (KeyboardInterrupt, click.Abort):
         return _shown(Interrupted())
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        sys.stderr.close()
-        return 0
     except OSError as error:
-        return _shown(_full_disk(error)) if error.errno in FULL else _shown_bug()
+        return _shown_by_the_system(error)
     except Exception:  # noqa: BLE001 - the last line of defence: a bug is reported as one
         return _shown_bug()
     return 0
@@ -88,6 +85,13 @@ def _shown_bug() -> int:
     click.echo(traceback.format_exc(), err=True)
     click.echo("This is a bug in instructlab-pipeline: please report it with the lines above.", err=True)
     return EXIT_BUG
+
+
+def _shown_by_the_system(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):  # the reader of our output left, as `head` does
+        sys.stderr.close()
+        return 0
+    return _shown(_full_disk(error)) if error.errno in FULL else _shown_bug()
 
 
 def _full_disk(error: OSError) -> PipelineError:
