@@ -3,6 +3,7 @@
 import re
 from datetime import date
 from functools import cache
+from itertools import product
 
 from instructlab_pipeline.sdg.extractive.variety import varied
 
@@ -41,15 +42,16 @@ _SPELLED = re.compile(
 def instructions(context: str | None, *, count: int) -> tuple[str, ...]:
     if context is not None:
         return ()
-    asked = (
-        wording.format(date=form.format(day=day, month=month, year=year))
-        for wording in WORDINGS
-        for form in FORMS
-        for month in MONTHS
-        for year in YEARS
-        for day in range(1, LAST_DAY + 1)
-    )
+    every_day = product(YEARS, MONTHS, range(1, LAST_DAY + 1))
+    asked = (_asked(number, year, month, day) for number, (year, month, day) in enumerate(every_day))
     return varied(asked, count=count, seed="dates")
+
+
+def _asked(number: int, year: int, month: str, day: int) -> str:
+    """Forms and wordings take turns."""
+    form = FORMS[number % len(FORMS)]
+    wording = WORDINGS[number // len(FORMS) % len(WORDINGS)]
+    return wording.format(date=form.format(day=day, month=month, year=year))
 
 
 def answer(instruction: str, context: str | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from instructlab_pipeline.sdg.extractive import dates, notices, routing
 
-MOST = 400  # instructions or contexts that a skill can think of
+MOST = 320  # instructions or contexts that a skill can think of
 
 
 class Instructions(Protocol):
