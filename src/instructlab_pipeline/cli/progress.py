@@ -117,7 +117,7 @@ def _bars() -> Iterator[Listener]:
 
 def amount(value: float, unit: str) -> str:
     """A count with its unit; bytes in the largest unit that keeps them readable."""
-    if unit != "bytes":
+    if unit != "B":
         return f"{value:,.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
     for prefix in ("", "k", "M", "G"):
         if value < 1000:
