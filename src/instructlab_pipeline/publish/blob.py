@@ -1,0 +1,76 @@
+"""Bytes that are written down nowhere until someone reads them: memory and whole files, one after the other."""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from instructlab_pipeline.errors import SourceError
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedFile:
+    """A file with the size and sha256 that it had when its artifact was sealed."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+Piece = bytes | SealedFile
+
+
+@dataclass(frozen=True)
+class Blob:
+    pieces: tuple[Piece, ...]
+
+    @cached_property
+    def size(self) -> int:
+        return sum(_size(piece) for piece in self.pieces)
+
+    def hashing(self) -> Generator[None, None, str]:
+        """One step for each chunk, then `sha256:...` of all bytes; every file is checked against its seal on the way.
+
+        Raises:
+            SourceError: a file was changed or cut since it was sealed.
+        """
+        whole = hashlib.sha256()
+        for piece in self.pieces:
+            for chunk in [piece] if isinstance(piece, bytes) else _checked(piece):
+                whole.update(chunk)
+                yield
+        return f"sha256:{whole.hexdigest()}"
+
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        """The bytes from `start` on."""
+        for piece in self.pieces:
+            size = _size(piece)
+            if start < size:
+                yield from [piece[start:]] if isinstance(piece, bytes) else _read(piece.path, start)
+            start = max(0, start - size)
+
+
+def _size(piece: Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece.size
+
+
+def _checked(file: SealedFile) -> Iterator[bytes]:
+    own = hashlib.sha256()
+    for chunk in _read(file.path, 0):
+        own.update(chunk)
+        yield chunk
+    if own.hexdigest() != file.sha256:
+        raise SourceError(
+            f"{file.path} was changed after it was sealed",
+            remedy=f"delete {file.path.parent} and run again: the stage that made it makes it anew",
+        )
+
+
+def _read(path: Path, start: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,95 @@
+"""What an image says of itself: annotations for programs, a model card for people. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+PREFIX = "ai.instructlab.pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a model comes from. Digests are of sealed artifacts; `verdict` is the final evaluation's record."""
+
+    name: str
+    version: str
+    base_model: str
+    base_digest: str
+    taxonomy: str
+    commit: str
+    dataset_digest: str
+    verdict: Mapping[str, Any]
+
+
+def annotations(origin: Origin) -> dict[str, str]:
+    """OCI's own keys where there are some, ours below PREFIX."""
+    metrics = origin.verdict["metrics"].items()
+    return {
+        "org.opencontainers.image.title": origin.name,
+        "org.opencontainers.image.version": origin.version,
+        "org.opencontainers.image.description": f"{origin.name}, tuned from {shown_uri(origin.base_model)}",
+        f"{PREFIX}.base-model": shown_uri(origin.base_model),
+        f"{PREFIX}.base-model.digest": f"sha256:{origin.base_digest}",
+        f"{PREFIX}.taxonomy": shown_uri(origin.taxonomy),
+        f"{PREFIX}.taxonomy.commit": origin.commit,
+        f"{PREFIX}.dataset.digest": f"sha256:{origin.dataset_digest}",
+        f"{PREFIX}.verdict": f"{origin.verdict['verdict']}, {'clear' if origin.verdict['clear'] else 'not clear'}",
+        **{f"{PREFIX}.metric.{name}": _measured(metric) for name, metric in metrics},
+    }
+
+
+def model_card(origin: Origin) -> str:
+    """`/models/README.md`."""
+    verdict = origin.verdict
+    rows = [
+        f"| {name} | {metric['base']:.3f} | {metric['tuned']:.3f} | "
+        f"{metric['interval'][0]:.3f} to {metric['interval'][1]:.3f} |"
+        for name, metric in verdict["metrics"].items()
+    ]
+    sure = "every interval lies above it" if verdict["clear"] else "an interval reaches below it"
+    return "\n".join(
+        [
+            f"# {origin.name} {origin.version}",
+            "",
+            f"A language model, fine-tuned from `{shown_uri(origin.base_model)}` on data generated from a taxonomy.",
+            "",
+            "## Origin",
+            "",
+            f"- Taxonomy: `{shown_uri(origin.taxonomy)}` at commit `{origin.commit}`",
+            f"- Base model: sha256 `{origin.base_digest}`",
+            f"- Training data: sha256 `{origin.dataset_digest}`",
+            "",
+            "## Evaluation",
+            "",
+            f"On {verdict['n']} questions that were held out of training:",
+            "",
+            "| metric | base | tuned | 95% interval |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"The threshold was {verdict['threshold']}; {sure}.",
+            "",
+            "## Use",
+            "",
+            "```python",
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "",
+            'tokenizer = AutoTokenizer.from_pretrained("/models")',
+            'model = AutoModelForCausalLM.from_pretrained("/models")',
+            "```",
+            "",
+        ]
+    )
+
+
+def shown_uri(uri: str) -> str:
+    """The URI; of a path on someone's machine only its last name, as the rest is nobody's business but theirs."""
+    if uri.startswith("file:") or ("://" not in uri and "@" not in uri):
+        return PurePosixPath(uri.removeprefix("file:")).name
+    return uri
+
+
+def _measured(metric: Mapping[str, Any]) -> str:
+    low, high = metric["interval"]
+    return f"{metric['tuned']:.4f} (95% interval {low:.4f} to {high:.4f}; base {metric['base']:.4f})"

@@ -1,0 +1,127 @@
+"""The user's name and password for a registry, from where docker, podman and skopeo keep them.
+
+Searched in podman's order; the first file that knows the registry decides. Kubernetes' dockerconfigjson is the same
+format: point REGISTRY_AUTH_FILE at it.
+"""
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.errors import UsageError
+
+DOCKER_HUB = "docker.io"
+_DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
+HELPER_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """`origin` is the file that they come from; the password is never shown."""
+
+    username: str
+    password: str = field(repr=False)
+    origin: Path
+
+    @property
+    def basic(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def auth_files() -> list[Path]:
+    """The places to search, in order, whether they exist or not."""
+    if chosen := os.environ.get("REGISTRY_AUTH_FILE"):
+        return [Path(chosen)]
+    home = Path(os.environ.get("HOME", "/"))  # a container's user may have none
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return [
+        *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
+        Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json",
+        Path(os.environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
+    ]
+
+
+def find_credentials(registry: str, repository: str) -> Credentials | None:
+    """Those for the repository, else for the nearest folder above it, else for the registry; None where none are kept.
+
+    Raises:
+        UsageError: a file that exists cannot be read as what it should be, or its helper failed.
+    """
+    for path in auth_files():
+        if not path.is_file():
+            continue
+        found = _in_file(path, _read(path), registry, repository)
+        if found is not None:
+            return found
+    return None
+
+
+def _in_file(path: Path, document: Mapping[str, Any], registry: str, repository: str) -> Credentials | None:
+    auths, helpers = document.get("auths") or {}, document.get("credHelpers") or {}
+    store = document.get("credsStore")  # keeps what stands in auths without a value
+    for name in _names(registry, repository):
+        entry = auths.get(name) or {}
+        if entry.get("auth") or entry.get("username"):
+            return _from_entry(path, name, entry)
+        if name in helpers:
+            return _from_helper(path, helpers[name], name)
+        if store and name in auths:
+            return _from_helper(path, store, name)
+    return None
+
+
+def _names(registry: str, repository: str) -> Iterator[str]:
+    """The keys under which a file may know the repository, the most specific first."""
+    parts = repository.split("/")
+    yield from ("/".join([registry, *parts[:length]]) for length in range(len(parts), 0, -1))
+    yield registry
+    yield from (f"{scheme}://{registry}{end}" for scheme in ("https", "http") for end in ("", "/", "/v2/", "/v1/"))
+    if registry == DOCKER_HUB:
+        yield from _DOCKER_HUB_KEYS
+
+
+def _from_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Credentials:
+    if not entry.get("auth"):
+        return Credentials(username=entry["username"], password=entry.get("password", ""), origin=path)
+    try:
+        username, colon, password = base64.b64decode(entry["auth"]).decode().strip().partition(":")
+    except ValueError:
+        colon = ""
+    if not colon:
+        raise UsageError(
+            f"{path} has no base64 of user:password as the auth of {name}",
+            remedy=f"log in again: `podman login {name}`",
+        )
+    return Credentials(username=username, password=password, origin=path)
+
+
+def _from_helper(path: Path, helper: str, name: str) -> Credentials:
+    """Ask `docker-credential-HELPER`, which docker's documents describe."""
+    program = f"docker-credential-{helper}"
+    remedy = f"see whether `echo {name} | {program} get` works"
+    try:
+        answer = subprocess.run(
+            [program, "get"], input=name, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"{path} names the helper {program}: {type(error).__name__}", remedy=remedy) from None
+    try:
+        record = json.loads(answer.stdout)
+        return Credentials(username=record["Username"], password=record["Secret"], origin=path)
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} names the helper {program}, which knows no login for {name}", remedy=remedy) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no readable JSON: {type(error).__name__}", remedy="mend or delete it") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} is not a JSON object", remedy="mend or delete it")
+    return document

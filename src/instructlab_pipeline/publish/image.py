@@ -1,0 +1,69 @@
+"""How a model becomes the layers of an image: which file goes where, and the exact bytes of each tar.
+
+Pure. Nothing of the machine, the user or the hour gets in, so that the same files give the same digests anywhere: a
+large file alone in its layer is sent again only when it changed.
+"""
+
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import PurePosixPath
+
+from instructlab_pipeline.publish.blob import Blob, Piece
+
+ROOT = "models"  # where KServe looks for a model in an image
+LARGE_BYTES = 16 << 20  # from here on, a file has a layer of its own
+_END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One file of the image, by its path below /models, such as `tokenizer.json`."""
+
+    path: str
+    content: Piece
+
+    @property
+    def size(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def blob(self) -> Blob:
+        """An uncompressed tar: the folders above the files, then each file, padded to whole blocks."""
+        folders = sorted({str(folder) for entry in self.entries for folder in _folders(entry.path)})
+        heads: list[Piece] = [_header(f"{folder}/", size=0) for folder in folders]
+        return Blob((*heads, *chain.from_iterable(map(_member, self.entries)), _END_OF_TAR))
+
+
+def layers(entries: Iterable[Entry]) -> tuple[Layer, ...]:
+    """One layer for each large file, in the order of their paths, and a last one for all the others."""
+    ordered = sorted(entries, key=lambda entry: entry.path)
+    small = tuple(entry for entry in ordered if entry.size < LARGE_BYTES)
+    alone = tuple(Layer(entries=(entry,)) for entry in ordered if entry.size >= LARGE_BYTES)
+    return (*alone, Layer(entries=small)) if small else alone
+
+
+def _folders(path: str) -> list[PurePosixPath]:
+    return list(PurePosixPath(ROOT, path).parents)[:-1]
+
+
+def _member(entry: Entry) -> tuple[Piece, ...]:
+    padding = bytes(-entry.size % tarfile.BLOCKSIZE)
+    return _header(f"{ROOT}/{entry.path}", size=entry.size), entry.content, padding
+
+
+def _header(name: str, *, size: int) -> bytes:
+    """Everyone may read it, root owns it, and it is as old as time."""
+    info = tarfile.TarInfo(name.rstrip("/"))
+    is_folder = name.endswith("/")
+    info.type = tarfile.DIRTYPE if is_folder else tarfile.REGTYPE
+    info.mode = 0o755 if is_folder else 0o644
+    info.size = size
+    return info.tobuf(tarfile.PAX_FORMAT)

@@ -1,0 +1,241 @@
+"""One HTTP exchange with a registry: authorised, retried, and its refusals in the user's words.
+
+Neither credentials nor tokens nor the state in an upload's URL ever reach an error.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from instructlab_pipeline.errors import PipelineError, ServiceError
+from instructlab_pipeline.publish.challenge import Challenge, parse_challenges
+from instructlab_pipeline.publish.credentials import Credentials, auth_files
+
+if TYPE_CHECKING:
+    import aiohttp
+
+ATTEMPTS = 6
+FIRST_PAUSE_S = 0.3  # doubled after each failure: 9 s in all
+LONGEST_PAUSE_S = 60.0
+SILENCE_S = 300.0  # a registry may copy a blob within its own storage before it answers
+CONNECT_S = 15.0
+BUSY = frozenset({408, 429, 500, 502, 503, 504})
+
+Result = TypeVar("Result")
+Body = Callable[[], AsyncIterator[bytes]]
+
+
+class Broken(Exception):  # noqa: N818 - an interruption that a retry may mend
+    """A connection that broke, or a registry that is too busy; `pause_s` is how long it asked us to wait."""
+
+    def __init__(self, reason: str, *, pause_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause_s = pause_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """`body` is called anew for each attempt."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+
+
+@dataclass(kw_only=True)
+class Transport:
+    """Talks to one repository of one registry. `base` is its URL, such as `https://quay.io`."""
+
+    http: "aiohttp.ClientSession"
+    base: str
+    registry: str
+    repository: str
+    credentials: Credentials | None
+    _authorization: str | None = None
+    _authorizing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def send(self, request: Request, *, expected: frozenset[int]) -> Reply:
+        """Retried until the registry gives an answer; one that is not `expected` is an error.
+
+        Raises:
+            ServiceError: refused, or still broken after all attempts.
+        """
+        return await self.persist(lambda: self.once(request, expected=expected))
+
+    async def persist(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Repeat `attempt` while it is Broken, with growing pauses; the last failure is told."""
+        for number in range(1, ATTEMPTS + 1):
+            try:
+                return await attempt()
+            except Broken as broken:
+                if number == ATTEMPTS:
+                    raise self.gave_up(broken) from None
+                await pause(number, broken)
+        raise AssertionError
+
+    async def once(self, request: Request, *, expected: frozenset[int]) -> Reply:
+        """One attempt, and a second one where the registry wanted to know who we are first.
+
+        Raises:
+            Broken: try again.
+            ServiceError: trying again would not help.
+        """
+        used = self._authorization
+        reply = await self._exchange(request)
+        if reply.status == 401 and await self._authorize(reply, used):
+            reply = await self._exchange(request)
+        if reply.status in expected:
+            return reply
+        if reply.status in BUSY:
+            raise Broken(f"status {reply.status}{_complaint(reply)}", pause_s=_retry_after(reply))
+        raise self._refused(request, reply)
+
+    def gave_up(self, broken: Broken) -> ServiceError:
+        return ServiceError(
+            f"{self.registry} cannot be used: {broken} (tried {ATTEMPTS} times)",
+            remedy="see whether the registry in output_oci_model_uri is right and up, then run the same command again",
+        )
+
+    async def _exchange(self, request: Request, authorization: str | None = None) -> Reply:
+        import aiohttp
+
+        headers = dict(request.headers)
+        if authorization or (self._authorization and self._is_ours(request.url)):
+            headers["Authorization"] = authorization or str(self._authorization)
+        follow = request.method in {"GET", "HEAD"}
+        try:
+            async with self.http.request(
+                request.method,
+                request.url,
+                headers=headers,
+                data=request.body() if request.body else None,
+                allow_redirects=follow,
+            ) as response:
+                content = await response.read()
+                return Reply(status=response.status, headers=_joined(response.headers), content=content)
+        except aiohttp.ClientSSLError as error:
+            raise self._untrusted(error) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Broken(_reason(error)) from None
+
+    async def _authorize(self, reply: Reply, used: str | None) -> bool:
+        """Take up the registry's challenge; False where we cannot, or did so to no avail."""
+        async with self._authorizing:
+            if self._authorization != used:
+                return True  # another request has just done it
+            challenge = parse_challenges([reply.headers.get("WWW-Authenticate", "")])
+            if challenge is None:
+                return False
+            if challenge.scheme == "bearer":
+                self._authorization = f"Bearer {await self._token(challenge)}"
+                return True
+            self._authorization = self.credentials.basic if self.credentials else None
+            return self._authorization not in {None, used}
+
+    async def _token(self, challenge: Challenge) -> str:
+        """Ask the registry's token service, showing our credentials to it if we have any."""
+        if self.credentials and self.base.startswith("https:") and not challenge.realm.startswith("https:"):
+            raise ServiceError(
+                f"{self.registry} asks for the credentials at an address without TLS",
+                remedy="tell the registry's administrator: its token service must be served over https",
+            )
+        request = Request(method="GET", url=challenge.token_url(f"repository:{self.repository}:pull,push"))
+        reply = await self._exchange(request, self.credentials.basic if self.credentials else None)
+        if reply.status in BUSY:
+            raise Broken(f"its token service said {reply.status}", pause_s=_retry_after(reply))
+        if reply.status != 200:
+            raise self._refused(request, reply)
+        answer = _json(reply)
+        return str(answer.get("token") or answer.get("access_token") or "")
+
+    def _is_ours(self, url: str) -> bool:
+        """Credentials go to the registry itself and nowhere that it sends us."""
+        return urlsplit(url)[:2] == urlsplit(self.base)[:2]
+
+    def _refused(self, request: Request, reply: Reply) -> PipelineError:
+        what = f"{self.registry} refused to take {self.repository} (status {reply.status}{_complaint(reply)})"
+        if reply.status not in {401, 403}:
+            path = urlsplit(request.url).path
+            return ServiceError(f"{what}, at {request.method} {path}", remedy="see what the registry's log says")
+        searched = ", ".join(str(path) for path in auth_files())
+        if self.credentials is None:
+            return ServiceError(
+                f"{what}. No login for it is in {searched}",
+                remedy=f"log in: `podman login {self.registry}` or `skopeo login {self.registry}`",
+            )
+        return ServiceError(
+            f"{what}. The login was {self.credentials.username!r} from {self.credentials.origin} "
+            f"(searched: {searched})",
+            remedy=f"log in again with `podman login {self.registry}`, as someone who may write {self.repository}",
+        )
+
+    def _untrusted(self, error: Exception) -> ServiceError:
+        if "WRONG_VERSION_NUMBER" in str(error) or "record layer failure" in str(error).lower():
+            return ServiceError(
+                f"{self.registry} does not speak TLS", remedy="for plain HTTP, set output_registry_insecure=true"
+            )
+        return ServiceError(
+            f"the certificate of {self.registry} is not trusted: {error}",
+            remedy="for a private certificate authority, set SSL_CERT_FILE to its certificate",
+        )
+
+
+async def pause(number: int, broken: Broken) -> None:
+    """After the `number`th failure: what the registry asked for, else twice as long as before, with some jitter."""
+    wanted = broken.pause_s if broken.pause_s is not None else FIRST_PAUSE_S * 2 ** (number - 1)
+    await asyncio.sleep(min(wanted, LONGEST_PAUSE_S) * random.uniform(0.8, 1.2))
+
+
+def _joined(headers: Any) -> dict[str, str]:
+    """Headers by canonical name; repeated ones joined, as RFC 9110 5.3 allows."""
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.title().replace("Www", "WWW")
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined
+
+
+def _reason(error: BaseException) -> str:
+    """Without the URL, which aiohttp puts into some of its errors."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: of a name's look-up
+    return type(error).__name__
+
+
+def _complaint(reply: Reply) -> str:
+    """The registry's own words: {"errors": [{"code", "message"}]}."""
+    errors = _json(reply).get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
+    return f": {words}" if words else ""
+
+
+def _json(reply: Reply) -> dict[str, Any]:
+    try:
+        value = json.loads(reply.content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Seconds; dates are not understood and count as nothing said."""
+    try:
+        return max(0.0, float(reply.headers.get("Retry-After", "")))
+    except ValueError:
+        return None

@@ -1,0 +1,118 @@
+import base64
+import json
+
+import pytest
+
+from instructlab_pipeline.errors import UsageError
+from instructlab_pipeline.publish.credentials import auth_files, find_credentials
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write an auth file and point REGISTRY_AUTH_FILE at it."""
+
+    def written(document) -> str:
+        path = tmp_path / "auth.json"
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
+        return path
+
+    return written
+
+
+def test_a_login_is_found_by_its_registry(write):
+    path = write({"auths": {"quay.io": {"auth": encoded("me:pass:word\n")}}})
+    found = find_credentials("quay.io", "org/name")
+    assert (found.username, found.password, found.origin) == ("me", "pass:word", path)
+    assert find_credentials("ghcr.io", "org/name") is None
+
+
+def test_the_most_specific_login_wins(write):
+    auths = {"quay.io": "all", "quay.io/org": "org", "quay.io/org/name": "name", "quay.io/or": "other"}
+    write({"auths": {name: {"auth": encoded(f"{user}:x")} for name, user in auths.items()}})
+    assert find_credentials("quay.io", "org/name").username == "name"
+    assert find_credentials("quay.io", "org/more").username == "org"
+    assert find_credentials("quay.io", "else/name").username == "all"
+
+
+@pytest.mark.parametrize("name", ["https://quay.io", "https://quay.io/v2/", "http://quay.io/"])
+def test_dockers_older_names_are_understood(write, name):
+    write({"auths": {name: {"username": "me", "password": "x"}}})
+    assert find_credentials("quay.io", "org/name").username == "me"
+
+
+def test_docker_hub_is_known_by_its_old_address(write):
+    write({"auths": {"https://index.docker.io/v1/": {"auth": encoded("me:x")}}})
+    assert find_credentials("docker.io", "org/name").username == "me"
+
+
+def test_files_are_searched_in_podmans_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    places = auth_files()
+    assert [str(place.relative_to(tmp_path)) for place in places] == [
+        "runtime/containers/auth.json",
+        "home/.config/containers/auth.json",
+        "home/.docker/config.json",
+    ]
+    for place in reversed(places):
+        place.parent.mkdir(parents=True)
+        place.write_text(json.dumps({"auths": {"quay.io": {"auth": encoded(f"{place.parent.name}:x")}}}))
+        assert find_credentials("quay.io", "a").origin == place
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ("{", "no readable JSON"),
+        ("[]", "not a JSON object"),
+        ({"auths": {"quay.io": {"auth": "!!"}}}, "no base64"),
+        ({"auths": {"quay.io": {"auth": encoded("secret-without-colon")}}}, "no base64"),
+    ],
+)
+def test_a_broken_file_is_named_without_what_is_in_it(write, document, complaint):
+    path = write(document)
+    with pytest.raises(UsageError, match=complaint) as caught:
+        find_credentials("quay.io", "org/name")
+    assert str(path) in caught.value.message
+    assert "secret-without-colon" not in caught.value.message
+    assert caught.value.__cause__ is None
+
+
+def test_a_password_is_never_part_of_the_representation(write):
+    write({"auths": {"quay.io": {"auth": encoded("me:very-secret")}}})
+    assert "very-secret" not in repr(find_credentials("quay.io", "a"))
+
+
+@pytest.fixture
+def helper(tmp_path, monkeypatch):
+    """A credential helper as docker's, which knows one registry."""
+    program = tmp_path / "bin" / "docker-credential-keychain"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\nread -r name\n"
+        '[ "$1 $name" = "get quay.io" ] || { echo "credentials not found"; exit 1; }\n'
+        """echo '{"ServerURL": "quay.io", "Username": "me", "Secret": "from-the-keychain"}'\n"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"credHelpers": {"quay.io": "keychain"}}, {"credsStore": "keychain", "auths": {"quay.io": {}}}],
+)
+def test_a_credential_helper_is_asked(write, helper, document):
+    write(document)
+    assert find_credentials("quay.io", "org/name").password == "from-the-keychain"
+
+
+@pytest.mark.parametrize("name", ["keychain", "missing"])
+def test_a_helper_that_does_not_help_is_named(write, helper, name):
+    write({"credHelpers": {"ghcr.io": name}})
+    with pytest.raises(UsageError, match=f"docker-credential-{name}"):
+        find_credentials("ghcr.io", "org/name")
