@@ -21,7 +21,7 @@ MONTHS = (
     "November",
     "December",
 )
-YEARS = range(2017, 2025)
+YEARS = range(2018, 2024)
 LAST_DAY = 28  # the last that every month has
 FORMS = ("{day} {month} {year}", "{month} {day}, {year}")
 WORDINGS = (

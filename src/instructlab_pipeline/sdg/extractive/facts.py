@@ -14,7 +14,6 @@ from instructlab_pipeline.sdg.extractive.sentences import sentences
 
 MAX_WORDS = 12  # a longer object is no short answer
 MAX_REASON_WORDS = 30
-MENTIONS_OF_A_TOPIC = 3
 STANDING_FOR_ANOTHER = """
     it its they them their this these that those he she we you i his her our my your there here one ones some most many
     both each all another other others such nobody none someone something who which what whose where when how same
@@ -59,14 +58,14 @@ def facts_of(document: str) -> tuple[Fact, ...]:
 def _facts(sentence: str, patterns: tuple[Pattern, ...], document: str) -> Iterator[Fact]:
     for pattern in patterns:
         match = pattern.text.search(sentence)
-        fact = _fact(pattern.relation, match, document) if match else None
+        fact = _fact(pattern, match, document) if match else None
         if fact:
             yield fact
 
 
-def _fact(relation: str, match: re.Match[str], document: str) -> Fact | None:
-    groups = match.groupdict()
-    subject = _subject(groups["subject"], document)
+def _fact(pattern: Pattern, match: re.Match[str], document: str) -> Fact | None:
+    relation, groups = pattern.relation, match.groupdict()
+    subject = _subject(groups["subject"], document, mentions=pattern.mentions)
     found = _object(groups)
     if subject is None or not 0 < len(found.split()) <= (MAX_REASON_WORDS if relation == "reason" else MAX_WORDS):
         return None
@@ -91,23 +90,23 @@ def _phrase(text: str) -> str:
     return text[:start] + _BREAK.split(text[start:], maxsplit=1)[0].strip()
 
 
-def _subject(text: str, document: str) -> str | None:
+def _subject(text: str, document: str, *, mentions: int) -> str | None:
     """The subject as it stands within a sentence, or None where it would not be clear without the document."""
     words = text.lower().split()
     if NEVER_IN_A_SUBJECT.intersection(words):
         return None
     article, _, rest = text.partition(" ")
     if article in ("The", "the"):
-        return f"the {rest}" if _has_one_meaning(rest, document) else None
+        return f"the {rest}" if _has_one_meaning(rest, document, mentions=mentions) else None
     if article in ("A", "An", "a", "an"):
         return f"{article.lower()} {rest}"
     return _uncapitalized(text, document)
 
 
-def _has_one_meaning(noun: str, document: str) -> bool:
+def _has_one_meaning(noun: str, document: str, *, mentions: int) -> bool:
     """Whether "the ..." needs no sentence before it: a name, or what the document is about."""
     headings = "\n".join(line for line in document.splitlines() if line.startswith("#"))
-    return noun[:1].isupper() or noun in headings or document.count(noun) >= MENTIONS_OF_A_TOPIC
+    return noun[:1].isupper() or noun in headings or document.count(noun) >= mentions
 
 
 def _uncapitalized(text: str, document: str) -> str:

@@ -30,18 +30,21 @@ _CLAUSE = r"(?:^|[,;:] (?:(?:because|since|for|and|but|while) )?|\b(?:because|th
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
+    """`mentions`: how often a document must name what a sentence calls "the ...", for the sentence to be clear alone."""
+
     relation: str
     text: re.Pattern[str]
+    mentions: int
 
 
 def _anywhere(relation: str, sentence: str) -> Pattern:
     """A pattern for any clause of a sentence."""
-    return Pattern(relation=relation, text=re.compile(_CLAUSE + _filled(sentence)))
+    return Pattern(relation=relation, text=re.compile(_CLAUSE + _filled(sentence)), mentions=2)
 
 
 def _opening(relation: str, sentence: str) -> Pattern:
     """A pattern for the beginning of a sentence only."""
-    return Pattern(relation=relation, text=re.compile("^" + _filled(sentence)))
+    return Pattern(relation=relation, text=re.compile("^" + _filled(sentence)), mentions=3)
 
 
 def _filled(sentence: str) -> str:
