@@ -49,6 +49,10 @@ def test_a_sentence_gives_its_fact(sentence, fact):
         "Is tin a metal?",
         "Run, run, run.",
         "This text is a test.",
+        "Io never orbits Mars.",
+        "Some say that Io orbits Mars.",
+        "The story goes that Io orbits Mars, does it?",
+        "If Io orbits Mars, a probe can land.",
     ],
 )
 def test_what_would_not_be_clear_alone_is_passed_over(sentence):

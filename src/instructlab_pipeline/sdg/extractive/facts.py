@@ -21,7 +21,8 @@ STANDING_FOR_ANOTHER = """
 """
 BINDING_A_CLAUSE = """
     in on at by for from with under over after before while if as to than because since although though not also but or
-    so then now yet only even perhaps
+    so then now yet only even perhaps never always often usually sometimes rarely probably maybe still just almost once
+    already no neither nor
 """
 ENDING_THE_SUBJECT = """
     is are was were be been has have had does do did can could will would may might must should
@@ -49,6 +50,8 @@ def facts_of(document: str) -> tuple[Fact, ...]:
     """The document's facts in the order of its sentences, one object for each subject, relation and detail."""
     found: dict[tuple[str, str, str], Fact] = {}
     for sentence in sentences(document):
+        if sentence.endswith("?"):
+            continue
         facts = [*_facts(sentence, KNOWN, document)] or [*_facts(sentence, GENERAL, document)][:1]
         for fact in facts:
             found.setdefault((fact.relation, fact.subject, fact.detail), fact)

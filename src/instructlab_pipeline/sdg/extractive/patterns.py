@@ -25,12 +25,12 @@ BLANKS = {
     "{phrase}": r"(?P<phrase>.+)",
 }
 _AFTER = r"(?![\w-])"
-_CLAUSE = r"(?:^|[,;:] (?:(?:because|since|for|and|but|while) )?|\b(?:because|that) )"
+_CLAUSE = r"(?:^|[,;:] (?:(?:because|since|for|and|but|while) )?|\bbecause )"  # not "that": some say that ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """`mentions`: how often a document must name what a sentence calls "the ...", for the sentence to be clear alone."""
+    """`mentions`: how often a document must name what a sentence calls "the ...", for that to be clear alone."""
 
     relation: str
     text: re.Pattern[str]
