@@ -14,6 +14,7 @@ from instructlab_pipeline.errors import SourceError
 
 BRANCH = "main"
 LATER_BRANCH = "demo"  # where documents go that changed after the repository was made
+NOT_HIDDEN = ":(exclude,glob)**/.*"  # what editors and file managers leave behind
 TAKEN_IN = "refs/demo/source"  # the commit that holds the taxonomy's folder as it was last taken in
 DOCUMENTS_MESSAGE = "Documents of the demo taxonomy"
 TAXONOMY_MESSAGE = "The demo taxonomy"
@@ -90,7 +91,7 @@ def _tree(source: Path, repository: Path) -> str:
     settings = ("-c", "core.fileMode=false", "-c", "core.autocrlf=false", f"--work-tree={source.resolve()}")
     environment = {"GIT_INDEX_FILE": str(index.resolve())}
     try:
-        _git(repository, *settings, "add", "--all", "--force", ".", environment=environment, inside=source)
+        _git(repository, *settings, "add", "--all", "--force", ".", NOT_HIDDEN, environment=environment, inside=source)
         return _git(repository, "write-tree", environment=environment)
     finally:
         index.unlink(missing_ok=True)

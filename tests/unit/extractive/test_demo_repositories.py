@@ -40,6 +40,7 @@ def test_the_documents_commit_is_the_same_on_every_machine_and_in_every_checkout
 
     elsewhere = shutil.copytree(source, tmp_path / "copied")
     (elsewhere / "other.txt").chmod(0o755)
+    (elsewhere / ".other.txt.swp").write_text("an editor's")
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Somebody else")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert repositories.build_documents(elsewhere, tmp_path / "there") == first
