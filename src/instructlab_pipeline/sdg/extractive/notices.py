@@ -26,7 +26,7 @@ NOTICES = (
     "Every {weekday} the {colour} room belongs to the {group}.",
     "Join the {group}! We gather each {weekday} evening in the {colour} room.",
     "Visitors cannot use the {colour} room on {weekday}: it is kept for the {group}.",
-    "Chairs wanted in the {colour} room by {weekday}, asks the {group}.",
+    "This {weekday} the {group} welcomes guests in the {colour} room.",
     "New times: from now on {weekday} is for the {group}, still in the {colour} room.",
 )
 DAY_WORDINGS = (
