@@ -171,4 +171,7 @@ def _probe(seed: int, vocabulary: int) -> Encoded:
 
 def _loss(student: Student, pack: list[Encoded], device: torch.device) -> float:
     with torch.no_grad():
-        return float(student(make_batch(pack, scale=1.0, device=device)))
+        loss = float(student(make_batch(pack, scale=1.0, device=device)))
+    if hasattr(student, "reshard"):
+        student.reshard()  # without a backward pass FSDP would leave weights whole, and an optimizer would train copies
+    return loss

@@ -1,0 +1,163 @@
+"""Training in real worker processes: any number of them learns the same, and none of their deaths loses anything."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.artifacts import file_digest, write_jsonl
+from instructlab_pipeline.errors import SourceError, WorkerError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.training.launch import Processes, train
+from servers.training_inputs import chats, sealed_model, training_job
+
+pytestmark = pytest.mark.slow
+
+TWO = Processes(workers=2, cpus=1)
+LEAVE_S = 8.0
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("material")
+    write_jsonl(folder / "phase_2.jsonl", chats(36, unmask=False))
+    return sealed_model(folder / "model"), folder / "phase_2.jsonl"
+
+
+@pytest.fixture(scope="module")
+def straight(material, tmp_path_factory):
+    """An undisturbed run of two workers."""
+    return run(training_job(tmp_path_factory.mktemp("straight"), *material))
+
+
+def run(job, processes=TWO, listener=lambda event: None):
+    result = train(job, processes, Events(listeners=[listener]))
+    return job, result
+
+
+def losses(job):
+    lines = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "step"]
+
+
+def weights(job):
+    return file_digest(job.output / "model" / "model.safetensors")
+
+
+def after_step(step, act):
+    """A listener that acts once when `step` is done."""
+    done = []
+
+    def listener(event):
+        if event["event"] == "progress" and event["unit"] == "steps" and event["done"] >= step and not done:
+            done.append(step)
+            act()
+
+    return listener
+
+
+def workers_of(job):
+    """Process ids of the job's workers, by rank."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            argv = (folder / "cmdline").read_text().split("\0")
+            if str(job.work / "job.json") in argv and "instructlab_pipeline.training.worker" in argv:
+                rank = re.search(r"\0RANK=(\d+)", (folder / "environ").read_text())
+                found[int(rank[1])] = int(folder.name)
+        except (OSError, ValueError):  # no process, or one that has just ended
+            continue
+    return found
+
+
+def wait_until_gone(job):
+    deadline = time.monotonic() + LEAVE_S
+    while time.monotonic() < deadline and workers_of(job):
+        time.sleep(0.05)
+    assert workers_of(job) == {}
+
+
+def test_one_worker_learns_what_two_learn(straight, material, tmp_path):
+    two, two_result = straight
+    one, one_result = run(training_job(tmp_path, *material), Processes(workers=1, cpus=1))
+    assert len(losses(one)) == two_result["steps"] == 20
+    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+    assert one_result["epoch_losses"] == pytest.approx(two_result["epoch_losses"], rel=1e-5)
+    assert one_result["epoch_losses"][-1] < one_result["epoch_losses"][0]
+
+
+def test_packing_leaves_the_losses_as_they_are(straight, material, tmp_path):
+    job, _ = run(training_job(tmp_path, *material, micro_batch_tokens=64))
+    assert losses(job) == pytest.approx(losses(straight[0]), rel=1e-5)
+
+
+def test_a_killed_worker_is_named_and_the_next_run_ends_with_the_same_weights(straight, material, tmp_path):
+    job = training_job(tmp_path, *material, recovery_interval_s=0.0)
+    with pytest.raises(WorkerError, match="worker 1 was killed"):
+        run(job, listener=after_step(7, lambda: os.kill(workers_of(job)[1], signal.SIGKILL)))
+    assert workers_of(job) == {}
+    reached = len(losses(job))
+    job, _ = run(job)
+    assert len(losses(job)) < reached + 20
+    assert weights(job) == weights(straight[0])
+
+
+def test_an_interruption_saves_and_any_number_of_workers_can_go_on(straight, material, tmp_path):
+    at = []
+
+    def interrupt():
+        at.append(time.monotonic())
+        raise KeyboardInterrupt
+
+    job = training_job(tmp_path / "job", *material)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, listener=after_step(5, interrupt))
+    assert time.monotonic() - at[0] < LEAVE_S
+    assert workers_of(job) == {}
+    twin = training_job(tmp_path / "twin", *material)
+    shutil.copytree(job.output, twin.output)
+    run(job)
+    assert weights(job) == weights(straight[0])
+    _, result = run(twin, Processes(workers=1, cpus=1))
+    assert len(losses(twin)) == 20
+    assert result["epoch_losses"] == pytest.approx(straight[1]["epoch_losses"], rel=1e-5)
+
+
+def test_no_worker_outlives_a_pipeline_that_was_killed(material, tmp_path):
+    job = training_job(tmp_path, *material, epochs=2000)
+    job.write(tmp_path / "job-of-the-test.json")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from instructlab_pipeline.events import Events\n"
+        "from instructlab_pipeline.training.job import TrainingJob\n"
+        "from instructlab_pipeline.training.launch import Processes, train\n"
+        "train(TrainingJob.read(Path(sys.argv[1])), Processes(workers=2, cpus=1), Events())\n"
+    )
+    pipeline = subprocess.Popen([sys.executable, "-c", program, tmp_path / "job-of-the-test.json"])
+    while not (job.telemetry.exists() and losses(job)):
+        assert pipeline.poll() is None
+        time.sleep(0.1)
+    assert len(workers_of(job)) == 2
+    pipeline.kill()
+    pipeline.wait()
+    wait_until_gone(job)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(material, tmp_path):
+    with pytest.raises(WorkerError, match=r"the gradient norm nan; .* lines \d+, \d+") as caught:
+        run(training_job(tmp_path, *material, learning_rate=1e30, warmup_ratio=0.0), Processes(workers=1, cpus=1))
+    assert "train_learning_rate" in caught.value.remedy
+
+
+def test_a_sample_that_the_template_refuses_is_named(material, tmp_path):
+    model, _ = material
+    write_jsonl(tmp_path / "phase_2.jsonl", [*chats(3, unmask=False), {"messages": None}])
+    with pytest.raises(SourceError, match=r"phase_2\.jsonl, line 4"):
+        run(training_job(tmp_path, model, tmp_path / "phase_2.jsonl"))
