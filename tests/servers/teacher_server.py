@@ -106,10 +106,9 @@ class TeacherServer:
             self.in_flight -= 1
 
     async def _answer(self, request, asked, digest):
-        draw = _draw(digest, self._seen[digest])
+        fault = "500" if self.down else self._fault(_draw(digest, self._seen[digest]))
         shortest, longest = self.latency_s
         await asyncio.sleep(shortest + (longest - shortest) * _draw(time.monotonic_ns()))
-        fault = "500" if self.down else self._fault(draw)
         if fault in ("500", "503"):
             return _error(int(fault), "something broke")
         if fault == "429":

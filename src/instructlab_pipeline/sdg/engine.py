@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.sdg.calls import REFUSED, Call, seed_for
+from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply, seed_for
 from instructlab_pipeline.sdg.funnel import main_reasons
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun
@@ -46,7 +46,12 @@ class Engine:
         self._events = events
         self._finished = finished
         self._scheduler: Scheduler[Errand] = Scheduler(
-            lanes=lanes, journal=journal, prepare=self._prepare, settle=self._settle, patience=settings.patience
+            lanes=lanes,
+            journal=journal,
+            prepare=self._prepare,
+            settle=self._settle,
+            is_usable=_is_usable,
+            patience=settings.patience,
         )
         self._total = sum(run.quota.training + run.quota.evaluation for run in runs)
         self._kept = 0
@@ -153,3 +158,11 @@ class Engine:
         self._kept += gained
         if gained:
             self._events.progress("sdg", self._kept, self._total, unit="samples")
+
+
+def _is_usable(call: Call, reply: Reply) -> bool:
+    try:
+        parse(reply.text, call.schema, finish=reply.finish)
+    except BadReply:
+        return False
+    return reply.finish != REFUSED

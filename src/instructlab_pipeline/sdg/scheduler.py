@@ -60,6 +60,7 @@ class Ticket(Generic[Row]):
     row: Row
     role: str
     priority: Priority
+    retries: int = 0
     faults: int = 0
     troubled_since: float | None = None
 
@@ -74,7 +75,10 @@ class Settled:
 
 
 class Scheduler(Generic[Row]):
-    """`prepare` makes a row's call; `settle` takes its end, and may add further rows before it returns."""
+    """`prepare` makes a row's call; `settle` takes its end, and may add further rows before it returns.
+
+    `is_usable` tells whether a reply is of the kind that was asked for.
+    """
 
     def __init__(
         self,
@@ -83,12 +87,14 @@ class Scheduler(Generic[Row]):
         journal: Journal,
         prepare: Callable[[Row], Call],
         settle: Callable[[Row, Call, Settled], None],
+        is_usable: Callable[[Call, Reply], bool],
         patience: Patience,
     ) -> None:
         self._lanes = lanes
         self._journal = journal
         self._prepare = prepare
         self._settle_row = settle
+        self._is_usable = is_usable
         self._patience = patience
         self._unsettled = 0
         self._count = 0
@@ -96,6 +102,8 @@ class Scheduler(Generic[Row]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._failure: Exception | None = None
+        self._held_back: list[tuple[Call, Reply]] = []
+        self._proven = False
 
     def add(self, row: Row, *, role: str, priority: Priority) -> None:
         """Lower priorities go first."""
@@ -176,26 +184,39 @@ class Scheduler(Generic[Row]):
             lane.pace.in_flight -= 1
         lane.pace.succeeded()
         lane.succeeded_at = clock()
-        self._journal.put(call.key, reply)
-        self._settle_all(ticket, call, Settled(reply=reply, reused=False, retries=ticket.faults))
+        self._remember(call, reply)
+        self._settle_all(ticket, call, Settled(reply=reply, reused=False, retries=ticket.retries))
+
+    def _remember(self, call: Call, reply: Reply) -> None:
+        """Keep nothing until one reply could be used: an endpoint that is set up wrongly will be asked again."""
+        self._held_back.append((call, reply))
+        self._proven = self._proven or self._is_usable(call, reply)
+        if self._proven:
+            for held_call, held_reply in self._held_back:
+                self._journal.put(held_call.key, held_reply)
+            self._held_back.clear()
 
     def _try_again(self, ticket: Ticket[Row], call: Call, lane: Lane, trouble: Busy | Unsteady) -> None:
         now = asyncio.get_running_loop().time()
-        ticket.faults += 1
+        ticket.retries += 1
+        ticket.faults += isinstance(trouble, Unsteady)
         ticket.troubled_since = ticket.troubled_since or now
-        if isinstance(trouble, Busy):
-            if now - max(lane.succeeded_at, ticket.troubled_since) > self._patience.silence_s:
-                raise self._gone(lane, trouble)
-        elif ticket.faults >= self._patience.faults:
+        if now - max(lane.succeeded_at, ticket.troubled_since) > self._patience.silence_s:
+            raise self._gone(lane, trouble)
+        if ticket.faults >= self._patience.faults:
             if lane.succeeded_at < ticket.troubled_since:
                 raise self._gone(lane, trouble)
-            self._settle_all(ticket, call, Settled(reply=POISON, reused=False, retries=ticket.faults - 1))
+            self._settle_all(ticket, call, Settled(reply=POISON, reused=False, retries=ticket.retries - 1))
             return
-        delay_s = self._patience.delay_s(ticket.faults)
-        if isinstance(trouble, Busy):
-            delay_s = max(delay_s, trouble.retry_after_s + QUIET_OVER_S)
+        delay_s = self._delay_s(ticket, trouble)
         for twin in (ticket, *self._twins.pop(call.key)):
             asyncio.get_running_loop().call_later(delay_s, self._enqueue, twin)
+
+    def _delay_s(self, ticket: Ticket[Row], trouble: Busy | Unsteady) -> float:
+        """What the endpoint asked for; else longer for each fault of its own, but not for its being busy."""
+        if isinstance(trouble, Busy) and trouble.retry_after_s:
+            return trouble.retry_after_s + QUIET_OVER_S
+        return self._patience.delay_s(max(1, ticket.faults))
 
     def _settle_all(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         twins = self._twins.pop(call.key)

@@ -42,23 +42,23 @@ def select(rows: Iterable[Row], quota: Quota, *, kind: str) -> Selection:
 
 
 def spread(rows: Sequence[Row], quota: int) -> tuple[list[Row], list[Row]]:
-    """`quota` rows and the rest: evenly over seed examples first, then over chunks and forms, then in order."""
-    groups: dict[int, dict[Any, deque[Row]]] = defaultdict(lambda: defaultdict(deque))
+    """`quota` rows and the rest: evenly over seed examples first, then over chunks, then in order."""
+    groups: dict[int, dict[str, deque[Row]]] = defaultdict(lambda: defaultdict(deque))
     for row in rows:
-        groups[row.ask.seed_example][_origin(row)].append(row)
+        groups[row.ask.seed_example][row.ask.chunk.id if row.ask.chunk else ""].append(row)
     taken_by_example: Counter[int] = Counter()
-    taken_by_origin: Counter[Any] = Counter()
+    taken_by_chunk: Counter[str] = Counter()
     chosen: list[Row] = []
     while len(chosen) < quota and groups:
         example = min(groups, key=lambda index: (taken_by_example[index], index))
-        origins = groups[example]
-        origin = min(origins, key=lambda name: (taken_by_origin[name], name))
-        chosen.append(origins[origin].popleft())
+        chunks = groups[example]
+        chunk = min(chunks, key=lambda name: (taken_by_chunk[name], name))
+        chosen.append(chunks[chunk].popleft())
         taken_by_example[example] += 1
-        taken_by_origin[origin] += 1
-        _drop_if_empty(origins, origin)
+        taken_by_chunk[chunk] += 1
+        _drop_if_empty(chunks, chunk)
         _drop_if_empty(groups, example)
-    rest = [row for origins in groups.values() for queue in origins.values() for row in queue]
+    rest = [row for chunks in groups.values() for queue in chunks.values() for row in queue]
     return chosen, sorted(rest, key=lambda row: row.place)
 
 
@@ -66,10 +66,6 @@ def question_text(row: Row, kind: str) -> str:
     """What makes a question the same one: a grounded question is about its context."""
     question = row.fields["question"]
     return f"{row.fields['context']}\n{question}" if kind == GROUNDED else question
-
-
-def _origin(row: Row) -> tuple[str, str]:
-    return (row.ask.chunk.id if row.ask.chunk else "", row.ask.form)
 
 
 def _drop_if_empty(mapping: dict[Any, Any], key: Any) -> None:

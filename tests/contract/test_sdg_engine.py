@@ -1,0 +1,234 @@
+"""The sdg stage against a real server: exact counts, the same bytes whatever happens on the way, nothing paid twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.artifacts import digest_of
+from servers.sdg_inputs import (
+    FREEFORM,
+    KNOWLEDGE,
+    leaf,
+    outputs,
+    records,
+    run_sdg,
+    sdg_inputs,
+    seal_taxonomy,
+    three_chunks,
+    three_leaves,
+)
+from servers.teacher_server import MODEL, TeacherServer, tags, verdict
+
+TESTS = Path(__file__).parents[1]
+TRANSPORT_FAULTS = {"500": 0.05, "503": 0.02, "429": 0.02, "disconnect": 0.02, "cut": 0.02}
+
+
+@pytest.fixture
+def taxonomy(tmp_path):
+    return seal_taxonomy(tmp_path / "taxonomy")
+
+
+@pytest.fixture
+def clean(tmp_path, taxonomy):
+    """What an undisturbed run gives."""
+    with TeacherServer() as teacher:
+        run_sdg(tmp_path / "clean", sdg_inputs(taxonomy, teacher.url))
+    return outputs(tmp_path / "clean")
+
+
+def test_every_leaf_ends_with_exactly_its_target_spread_evenly(tmp_path, taxonomy):
+    with TeacherServer(scripts={"verdict": partial(verdict, share_of_passes=1.0)}) as teacher:
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=10, eval_num_samples=14))
+    samples = records(tmp_path, "samples")
+    assert facts["samples"] == facts["target"] == len(samples) == 3 * 3 * 10
+    by_example = Counter((sample["leaf"], sample["seed_example"]) for sample in samples)
+    assert set(by_example.values()) == {10}
+    by_chunk = Counter(sample["chunk"] for sample in samples if sample["leaf"] == KNOWLEDGE)
+    assert sorted(by_chunk.values()) == [10, 10, 10]
+    assert set(Counter(item["leaf"] for item in records(tmp_path, "evaluation")).values()) == {5}
+
+
+def test_samples_are_sorted_and_say_where_they_come_from(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+    samples = records(tmp_path, "samples")
+    assert samples == sorted(samples, key=lambda sample: (sample["leaf"], sample["seed_example"], sample["id"]))
+    assert len({sample["id"] for sample in samples}) == len(samples)
+    for sample in samples:
+        assert sample["quality"] == min(sample["scores"].values()) >= 0.7
+        assert sample["lineage"]["teacher"] == sample["lineage"]["judge"] == MODEL
+    steps = Counter((sample["kind"], len(sample["lineage"]["calls"])) for sample in samples)
+    assert set(steps) == {("knowledge", 2), ("freeform", 4), ("grounded", 5)}
+    knowledge = next(sample for sample in samples if sample["kind"] == "knowledge")
+    assert knowledge["context"].startswith("Moon number")
+    assert knowledge["document"].keys() == {"repo", "commit", "path", "start", "end"}
+    assert next(sample for sample in samples if sample["kind"] == "freeform")["context"] is None
+
+
+def test_every_candidate_is_accounted_for(tmp_path, taxonomy):
+    with TeacherServer(faults={"garbage": 0.1, "empty": 0.05, "truncated": 0.05, "refused": 0.02}) as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=20))
+    rejected = Counter(record["leaf"] for record in records(tmp_path, "rejected"))
+    reasons = Counter(record["reason"] for record in records(tmp_path, "rejected"))
+    assert {"low_quality", "surplus", "refused_by_endpoint"} <= set(reasons)
+    assert {"not_json", "empty", "truncated"} & set(reasons)
+    for path, funnel in json.loads((tmp_path / "sdg/funnel.json").read_text()).items():
+        assert funnel["accepted"] + funnel["shortfall"] == funnel["target"] == 60
+        assert sum(funnel["rejected"].values()) == rejected[path]
+        assert funnel["candidates"] == funnel["accepted"] + funnel["evaluation"] + rejected[path]
+
+
+def test_the_evaluation_takes_its_own_first_batches_and_shares_no_question(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, eval_num_samples=30))
+    held_out = {item["question"] for item in records(tmp_path, "evaluation")}
+    assert len(held_out) == 30
+    assert not held_out & {sample["question"] for sample in records(tmp_path, "samples")}
+    asked = [
+        (tags(request)["document"], tags(request)["form"]) for request in teacher.asked_for("question_answer_pairs")
+    ]
+    batches = [tags(request)["batch"] for request in teacher.asked_for("question_answer_pairs")]
+    assert len(set(zip(asked, batches, strict=True))) == len(batches)
+
+
+@pytest.mark.parametrize("attempt", range(6))
+def test_the_bytes_are_the_same_whatever_the_order_and_the_transport_faults(tmp_path, taxonomy, clean, attempt):
+    latency_s = (0.0, random.Random(attempt).choice([0.002, 0.01, 0.03]))
+    with TeacherServer(latency_s=latency_s, faults=TRANSPORT_FAULTS if attempt % 2 else {}) as teacher:
+        workers, batch = random.Random(attempt).choice([(1, 1), (1, 3), (4, 8), (8, 16)])
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_num_workers=workers, sdg_batch_size=batch))
+        assert teacher.most_in_flight <= workers * batch
+    assert outputs(tmp_path) == clean
+    assert teacher.repeated() == 0
+
+
+def test_the_in_flight_limit_is_used_and_kept(tmp_path, taxonomy):
+    with TeacherServer(latency_s=(0.02, 0.02)) as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_num_workers=3, sdg_batch_size=4))
+    assert teacher.most_in_flight == 12
+
+
+def test_an_endpoint_with_little_room_slows_the_run_and_loses_nothing(tmp_path, taxonomy, clean):
+    with TeacherServer(latency_s=(0.005, 0.01), room=3) as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+    assert outputs(tmp_path) == clean
+
+
+def test_a_second_run_pays_for_nothing(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        first = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        before = outputs(tmp_path)
+        second = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+    assert outputs(tmp_path) == before
+    assert (second["calls"]["made"], second["calls"]["reused"]) == (0, first["calls"]["made"])
+    assert second["tokens"] == first["tokens"]
+    assert sum(teacher.answered.values()) == first["calls"]["made"]
+
+
+def test_a_changed_leaf_alone_is_made_again(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        leaves = three_leaves()
+        changed = next(record for record in leaves if record["path"] == FREEFORM)
+        changed["seed_examples"][0]["pairs"][0]["answer"] = "Quite another answer."
+        changed["digest"] = digest_of(changed)
+        second = seal_taxonomy(tmp_path / "second", leaves=leaves)
+        facts = run_sdg(tmp_path, sdg_inputs(second, teacher.url))
+    made = {path: counts["made"] for path, counts in facts["leaves"].items()}
+    assert made.pop(FREEFORM) > 0
+    assert set(made.values()) == {0}
+
+
+def test_a_teacher_that_runs_dry_ends_in_a_counted_shortfall(tmp_path):
+    def three_and_no_more(asked):
+        found = tags(asked)
+        if found["batch"] != "0" or found["form"] != "fact":
+            return {"pairs": []}
+        return {
+            "pairs": [{"question": f"{found['document']} {word}?", "answer": word} for word in ("ONE", "TWO", "SIX")]
+        }
+
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(KNOWLEDGE, "knowledge")], chunks=three_chunks(count=9))
+    notices = []
+    all_pass = partial(verdict, share_of_passes=1.0)
+    with TeacherServer(scripts={"question_answer_pairs": three_and_no_more, "verdict": all_pass}) as teacher:
+        inputs = sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=100, eval_num_samples=2)
+        run_sdg(
+            tmp_path, inputs, [lambda event: notices.append(event["message"]) if event["name"] == "notice" else None]
+        )
+    funnel = json.loads((tmp_path / "sdg/funnel.json").read_text())[KNOWLEDGE]
+    assert funnel["evaluation"] == 2
+    assert 0 < funnel["accepted"] <= 27
+    assert funnel["shortfall"] == 300 - funnel["accepted"]
+    assert any("300 samples" in notice for notice in notices)
+
+
+def test_need_moves_on_from_what_is_exhausted(tmp_path):
+    def facts_only(asked):
+        found = tags(asked)
+        first = 5 * int(found["batch"])
+        numbers = range(first, first + 5) if found["form"] == "fact" else ()
+        return {"pairs": [{"question": f"{found['document']} Item {number}?", "answer": "Yes"} for number in numbers]}
+
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(KNOWLEDGE, "knowledge")])
+    with TeacherServer(scripts={"question_answer_pairs": facts_only}) as teacher:
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=40, eval_num_samples=10))
+    assert facts["samples"] == 120
+
+
+def test_wordings_that_the_teacher_repeats_are_no_second_sample(tmp_path):
+    def same_again(asked):
+        return {
+            "instructions": [
+                "Name the largest moon!",
+                "name the   largest Moon",
+                *(f"Name moon {n}." for n in range(3)),
+            ]
+        }
+
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(FREEFORM, "freeform")], chunks=[])
+    with TeacherServer(scripts={"instructions": same_again}) as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, eval_num_samples=1))
+    questions = [sample["question"] for sample in records(tmp_path, "samples")]
+    assert len(questions) == len(set(questions)) <= 4
+    reasons = Counter(record["reason"] for record in records(tmp_path, "rejected"))
+    assert reasons["duplicate"] > 0
+    assert reasons["in_evaluation_set"] > 0
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_kill_9_at_any_moment_costs_at_most_the_calls_in_flight(tmp_path, taxonomy, clean, attempt):
+    moments = random.Random(attempt)
+    with TeacherServer(latency_s=(0.0, 0.02)) as teacher:
+        killed = 0
+        for _ in range(12):
+            child = _start_child(tmp_path, taxonomy, teacher.url)
+            before = len(teacher.requests)
+            goal = before + moments.randrange(5, 80)
+            while child.poll() is None and len(teacher.requests) < goal:
+                time.sleep(0.002)
+            if child.poll() is not None:
+                break
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            killed += 1
+        else:
+            child = _start_child(tmp_path, taxonomy, teacher.url)
+        assert child.wait(60) == 0
+        assert killed > 0
+        assert teacher.repeated() <= killed * 8
+    assert outputs(tmp_path) == clean
+
+
+def _start_child(folder, taxonomy, url):
+    argv = [sys.executable, TESTS / "servers/sdg_inputs.py", folder, taxonomy.path, url, "{}"]
+    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(TESTS)}, stderr=subprocess.DEVNULL)

@@ -1,0 +1,182 @@
+"""What the sdg stage says when teachers are missing, wrong or gone: the right class of error, early, with a remedy."""
+
+import ssl
+import subprocess
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
+from instructlab_pipeline.sdg.stage import fingerprint
+from servers.sdg_inputs import FREEFORM, leaf, records, run_sdg, sdg_inputs, seal_taxonomy
+from servers.teacher_server import MODEL, TeacherServer
+
+
+@pytest.fixture
+def taxonomy(tmp_path):
+    return seal_taxonomy(tmp_path / "taxonomy")
+
+
+def failure(kind, tmp_path, inputs):
+    with pytest.raises(kind) as caught:
+        run_sdg(tmp_path, inputs)
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_without_a_teacher_the_ways_to_one_are_listed(tmp_path, taxonomy):
+    error = failure(UsageError, tmp_path, sdg_inputs(taxonomy, None))
+    assert "sdg_teacher_endpoint" in error.message
+    for way in ("vLLM", "OPENAI_API_KEY", "builtin:extractive", "not a language model"):
+        assert way in error.remedy
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "builtin:gpt", "ftp://host/v1", "teacher"])
+def test_an_address_that_is_none_is_a_usage_error(tmp_path, taxonomy, address):
+    error = failure(UsageError, tmp_path, sdg_inputs(taxonomy, address))
+    assert address in error.message
+
+
+def test_a_wrong_key_is_found_before_anything_is_asked(tmp_path, taxonomy, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    with TeacherServer(api_key="sk-right") as teacher:
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, teacher.url))
+        assert teacher.requests == []
+    assert teacher.url in error.message
+    assert "OPENAI_API_KEY" in error.remedy
+    assert "sk-wrong" not in f"{error.message} {error.remedy}"
+
+
+def test_a_key_with_a_newline_pasted_after_it_works(tmp_path, taxonomy, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-right\n")
+    with TeacherServer(api_key="sk-right") as teacher:
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        assert facts["samples"] == 36
+        assert facts["calls"]["reused"] == 0
+
+
+def test_an_unknown_model_is_named_beside_those_that_are_served(tmp_path, taxonomy):
+    with TeacherServer(models=("granite", "mixtral")) as teacher:
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_teacher_model="granit"))
+        assert teacher.requests == []
+    assert "granit; it serves: granite, mixtral" in error.message
+    assert "sdg_teacher_model" in error.remedy
+
+
+def test_one_of_several_models_must_be_chosen(tmp_path, taxonomy):
+    with TeacherServer(models=("granite", "mixtral")) as teacher:
+        error = failure(UsageError, tmp_path, sdg_inputs(taxonomy, teacher.url))
+        assert "granite, mixtral" in error.message
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_teacher_model="mixtral"))
+    assert facts["teacher"] == facts["judge"] == "mixtral"
+
+
+def test_a_judge_of_its_own_is_asked_for_verdicts_alone(tmp_path, taxonomy):
+    with TeacherServer(models=("writer",)) as teacher, TeacherServer(models=("judge",)) as judge:
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_judge_endpoint=judge.url))
+        assert (facts["teacher"], facts["judge"]) == ("writer", "judge")
+        assert teacher.asked_for("verdict") == []
+        assert len(judge.asked_for("verdict")) == len(judge.requests) > 0
+
+
+def test_an_endpoint_that_is_not_there_is_named_within_seconds(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        url = teacher.url
+    error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, url))
+    assert url in error.message
+    assert "sdg_teacher_endpoint" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("garbage", "no JSON"), ("empty", "empty"), ("refused", "maximum context length")]
+)
+def test_a_teacher_of_which_nothing_can_be_used_stops_the_run_early(tmp_path, taxonomy, fault, words):
+    with TeacherServer(faults={fault: 1.0}) as teacher:
+        inputs = sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=200)
+        error = failure(ServiceError, tmp_path, inputs)
+        assert len(teacher.requests) < 80
+        assert words in error.message
+        teacher.faults = {}
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        assert facts["samples"] == 36
+        assert facts["calls"]["reused"] == 0
+
+
+def test_a_leaf_without_a_single_sample_is_an_error_that_says_why(tmp_path, taxonomy):
+    never = {
+        "verdict": lambda asked: {"reason": "no", "relevance": 1, "clarity": 1, "faithfulness": 1, "standalone": 1}
+    }
+    with TeacherServer(scripts=never) as teacher:
+        error = failure(SourceError, tmp_path, sdg_inputs(taxonomy, teacher.url))
+    assert "low_quality" in error.message
+
+
+def test_one_reply_of_many_megabytes_costs_its_row_alone(tmp_path):
+    huge = iter([True])
+
+    def answer(asked):
+        return {"answer": "x" * (20 << 20) if next(huge, False) else "Short."}
+
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(FREEFORM, "freeform")], chunks=[])
+    with TeacherServer(scripts={"answer": answer}) as teacher:
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+    assert facts["samples"] == 12
+    details = [
+        record["detail"] for record in records(tmp_path, "rejected") if record["reason"] == "refused_by_endpoint"
+    ]
+    assert details == ["the reply is longer than 8 MB"]
+
+
+def test_the_fingerprint_names_the_models_without_asking_where_they_are_given(taxonomy):
+    with TeacherServer() as teacher:
+        asked = fingerprint(sdg_inputs(taxonomy, teacher.url))
+    assert asked == f"{MODEL} {MODEL}"
+    assert fingerprint(sdg_inputs(taxonomy, teacher.url, sdg_teacher_model="granite")) == "granite granite"
+    assert fingerprint(sdg_inputs(taxonomy, "builtin:extractive")) == "builtin-extractive builtin-extractive"
+
+
+def test_a_private_certificate_authority_is_needed_and_taken_from_the_environment(tmp_path, taxonomy, monkeypatch):
+    certificate, key = _self_signed(tmp_path)
+    with _https_models(certificate, key) as url:
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, url))
+        assert "certificate" in error.message.lower()
+        assert "SSL_CERT_FILE" in error.remedy
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert fingerprint(sdg_inputs(taxonomy, url)) == "behind-tls behind-tls"
+
+
+def _self_signed(folder):
+    certificate, key = folder / "ca.pem", folder / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+class _https_models:  # noqa: N801 - reads as a function
+    def __init__(self, certificate, key):
+        self.server = HTTPServer(("127.0.0.1", 0), _Models)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+
+    def __enter__(self):
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"https://localhost:{self.server.server_port}/v1"
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Models(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"data": [{"id": "behind-tls"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass

@@ -1,0 +1,129 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.sdg.flows import BUILT_IN, built_in_flow, load_flow
+
+KINDS = ("knowledge", "freeform", "grounded")
+VALUES = {
+    "task": "T",
+    "domain": "D",
+    "outline": "O",
+    "document": "The document.",
+    "form": "fact",
+    "batch": 3,
+    "examples": [{"context": "C", "pairs": [{"question": "Q1", "answer": "A1"}, {"question": "Q2", "answer": "A2"}]}],
+    "question": "The question?",
+    "answer": "The answer.",
+    "context": "The context.",
+}
+PROTOCOL = {
+    "question_answer_pairs": {"domain", "document", "form", "example", "count", "batch"},
+    "instructions": {"task", "example", "count", "batch"},
+    "contexts": {"task", "example", "count", "batch"},
+    "answer": {"task", "example", "instruction"},
+    "verdict": {"question"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_built_in_flow_loads_and_speaks_the_protocol(kind):
+    flow = built_in_flow(kind)
+    assert (flow.name, flow.kind) == (kind, kind)
+    for step in flow.steps:
+        system, user = (message["content"] for message in step.messages(**VALUES))
+        assert PROTOCOL[step.schema_name] <= set(re.findall(r"<(\w+)>", user))
+        assert system == system.strip()
+        assert user == user.strip()
+        for content in (system, user):
+            assert "{" not in content
+            assert "\n\n\n" not in content
+            assert max(len(line) for line in content.splitlines() if "<example>" not in line) <= 160
+
+
+def test_verdicts_ask_for_the_reason_first_and_for_whole_numbers():
+    verdict = built_in_flow("knowledge").steps[-1]
+    assert list(verdict.schema["properties"]) == ["reason", "faithfulness", "relevance", "standalone"]
+    assert verdict.schema["properties"]["relevance"] == {"type": "integer", "minimum": 1, "maximum": 5}
+    assert verdict.schema["required"] == list(verdict.schema["properties"])
+
+
+@pytest.mark.parametrize("form", ["fact", "definition", "explanation", "comparison", "summary"])
+def test_each_form_of_question_is_explained(form):
+    step = built_in_flow("knowledge").steps[0]
+    other = step.messages(**{**VALUES, "form": "fact" if form == "summary" else "summary"})[1]["content"]
+    text = step.messages(**{**VALUES, "form": form})[1]["content"]
+    assert f"<form>{form}</form>" in text
+    assert text.replace(form, "") != other.replace("fact", "").replace("summary", "")
+
+
+def complaints(tmp_path, old, new, kind="freeform"):
+    text = (BUILT_IN / f"{kind}.yaml").read_text()
+    assert old in text
+    path = tmp_path / "flow.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(SourceError) as caught:
+        load_flow(path)
+    assert "docs/flows.md" in caught.value.remedy
+    return caught.value.message.splitlines(), path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("kind: freeform", "kind: poem", "'poem' is not one of"),
+        ("by: teacher", "by: nobody", "'nobody' is not one of"),
+        ("expected_yield: 0.7", "expected_yield: 7", "7 is greater than the maximum of 1"),
+        ("count: 5", "count: many", "'many' is not of type 'integer'"),
+        ("each: instructions", "each: orders", "is not a list of the reply"),
+        ("as: question\n", "as: order\n", "`question` is not known here"),
+        ("{{ task }}", "{{ tsk }}", "`tsk` is not known here"),
+        ("{% for example in examples %}", "{% for example in %}", "of the template"),
+        ("max_tokens: 2048", "max_token: 2048", "'max_tokens' is a required property"),
+        ("    criteria:\n", "    reply: {type: string}\n    criteria:\n", "either `reply` or `criteria`"),
+        ("each: instructions", "each: [", "not YAML"),
+    ],
+)
+def test_a_mistake_in_a_flow_is_named_with_its_line(tmp_path, old, new, words):
+    lines, path = complaints(tmp_path, old, new)
+    text = path.read_text()
+    found = next(line for line in lines if words in line)
+    number = int(re.match(rf"{re.escape(str(path))}:(\d+): ", found).group(1))
+    assert 1 <= number <= text.count("\n") + 1
+
+
+def test_the_line_is_that_of_the_mistake(tmp_path):
+    lines, path = complaints(tmp_path, "kind: freeform", "kind: poem")
+    assert lines[0].startswith(f"{path}:4: kind:")
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    path = tmp_path / "flow.yaml"
+    path.write_text("flow: mine\nkind: poem\nplan: {worked_examples: 0}\nsteps: []\n")
+    with pytest.raises(SourceError) as caught:
+        load_flow(path)
+    assert [int(line.split(":")[1]) for line in caught.value.message.splitlines()] == [2, 3, 3, 4]
+
+
+def test_a_template_cannot_leave_its_sandbox(tmp_path):
+    path = tmp_path / "flow.yaml"
+    escape = "{{ task.__class__.__mro__ }}"
+    path.write_text((BUILT_IN / "freeform.yaml").read_text().replace("{{ task }}", escape, 1))
+    from jinja2.exceptions import SecurityError
+
+    with pytest.raises(SecurityError):
+        load_flow(path).steps[0].messages(**VALUES)
+
+
+def test_comments_do_not_change_a_flows_digest(tmp_path):
+    path = tmp_path / "flow.yaml"
+    path.write_text("# another comment\n" + (BUILT_IN / "freeform.yaml").read_text())
+    assert load_flow(path).digest == built_in_flow("freeform").digest
+
+
+def test_the_manual_of_flows_names_every_key():
+    manual = (Path(__file__).parents[3] / "docs/flows.md").read_text()
+    for name in ("expected_yield", "worked_examples", "forms", "sampling", "criteria", "each", "as", "count", "reply"):
+        assert f"`{name}`" in manual
