@@ -1,0 +1,106 @@
+"""The documents of knowledge leaves: each repository fetched once a commit, whichever leaves name it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.taxonomy import git
+from instructlab_pipeline.taxonomy.conversion import text_of
+from instructlab_pipeline.taxonomy.faults import Fault
+from instructlab_pipeline.taxonomy.git_url import GitUrl, parse_beside
+from instructlab_pipeline.taxonomy.leaves import Leaf
+from instructlab_pipeline.taxonomy.patterns import matching, near_misses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """`repo` is free of credentials, `commit` a full one, `path` inside the repository."""
+
+    repo: str
+    commit: str
+    path: str
+    text: str
+
+    def record(self) -> dict[str, str]:
+        """Where it comes from."""
+        return {"repo": self.repo, "commit": self.commit, "path": self.path}
+
+
+class Shelf:
+    """The documents of one repository at one commit."""
+
+    def __init__(self, url: GitUrl, commit: str, cache: Path) -> None:
+        self._repo = url.shown
+        self._checkout = git.checkout(url, commit, cache)
+        self._blobs = {file.path: file.blob for file in self._checkout.files() if file.is_regular}
+        self._read: dict[str, Document] = {}
+
+    @property
+    def paths(self) -> list[str]:
+        return list(self._blobs)
+
+    def document(self, path: str) -> Document:
+        """Read it once, for however many leaves.
+
+        Raises:
+            SourceError: it cannot be read as text.
+        """
+        if path not in self._read:
+            (data,) = self._checkout.read([self._blobs[path]])
+            text = text_of(path, data)
+            self._read[path] = Document(repo=self._repo, commit=self._checkout.commit, path=path, text=text)
+        return self._read[path]
+
+
+class Library:
+    """The shelves that the leaves of the taxonomy at `base` name, each fetched once, or refused once."""
+
+    def __init__(self, base: GitUrl, cache: Path) -> None:
+        self._base = base
+        self._cache = cache
+        self._shelves: dict[tuple[str, str], Shelf | SourceError] = {}
+
+    def documents(self, leaf: Leaf) -> tuple[list[Document], list[Fault]]:
+        """What the leaf's patterns mean, by path; and what is wrong with them, at the line to mend.
+
+        Raises:
+            ServiceError: a server did not answer.
+        """
+        wanted = leaf.qna.data["document"]
+        shelf = self._shelf(wanted["repo"], wanted["commit"])
+        if isinstance(shelf, SourceError):
+            return [], [_fault(leaf, "repo", shelf)]
+        paths, faults = _chosen(leaf, shelf.paths)
+        documents = []
+        for path in paths:
+            try:
+                documents.append(shelf.document(path))
+            except SourceError as error:
+                faults.append(_fault(leaf, "patterns", error))
+        return documents, faults
+
+    def _shelf(self, repo: str, commit: str) -> Shelf | SourceError:
+        if (repo, commit) not in self._shelves:
+            try:
+                self._shelves[repo, commit] = Shelf(parse_beside(repo, self._base), commit, self._cache)
+            except SourceError as error:
+                self._shelves[repo, commit] = error
+        return self._shelves[repo, commit]
+
+
+def _chosen(leaf: Leaf, paths: list[str]) -> tuple[list[str], list[Fault]]:
+    """Every path that a pattern matches, once; a pattern that matches none is a fault."""
+    chosen: set[str] = set()
+    faults = []
+    for number, pattern in enumerate(leaf.qna.data["document"]["patterns"]):
+        found = matching(pattern, paths)
+        if not found:
+            near = near_misses(pattern, paths)
+            hint = f"; near it: {', '.join(near)}" if near else ""
+            faults.append(leaf.qna.fault(("document", "patterns", number), f"{pattern!r} matches no document{hint}"))
+        chosen.update(found)
+    return sorted(chosen), faults
+
+
+def _fault(leaf: Leaf, key: str, error: SourceError) -> Fault:
+    return leaf.qna.fault(("document", key), f"{error.message} ({error.remedy})")

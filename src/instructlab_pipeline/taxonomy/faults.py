@@ -1,0 +1,36 @@
+"""A fault in a file of the taxonomy: where, what, and whether the file can be used all the same."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from instructlab_pipeline.errors import SourceError
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class Fault:
+    """`line` and `column` count from 1. One with a `code` is a warning: InstructLab takes the file, and so do we."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        code = f" [{self.code}]" if self.code else ""
+        return f"{self.path}:{self.line}:{self.column}: {self.message}{code}"
+
+
+def errors(faults: Iterable[Fault]) -> list[Fault]:
+    return sorted(fault for fault in faults if not fault.code)
+
+
+def warnings(faults: Iterable[Fault]) -> list[Fault]:
+    return sorted(fault for fault in faults if fault.code)
+
+
+def refuse(faults: Iterable[Fault]) -> None:
+    """Raise one SourceError that lists every error, if there is any."""
+    lines = [str(fault) for fault in errors(faults)]
+    if lines:
+        raise SourceError("\n".join(lines), remedy="mend these lines, then run the same command again")

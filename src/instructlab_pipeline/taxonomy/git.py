@@ -1,0 +1,162 @@
+"""Reading repositories with git: one commit at a time into a cache, without a working tree.
+
+Files come straight from git's objects, so no symlink, hook, filter or submodule of a repository has a say.
+"""
+
+import fcntl
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.taxonomy.git_command import GitFailure, argv, asked, environment, git
+from instructlab_pipeline.taxonomy.git_url import GitUrl
+
+FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
+ALL_HISTORY = "2147483647"  # git's word for it
+SYMLINK, SUBMODULE = "120000", "160000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFile:
+    """One entry of a commit; `size` in bytes, 0 for a submodule."""
+
+    path: str
+    mode: str
+    blob: str
+    size: int
+
+    @property
+    def is_regular(self) -> bool:
+        return self.mode not in {SYMLINK, SUBMODULE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """One commit, whole, in a bare repository of the cache."""
+
+    folder: Path
+    commit: str
+
+    def files(self) -> list[TreeFile]:
+        """All entries by path, symlinks and submodules among them."""
+        listing = git(["ls-tree", "-r", "-z", "--long", self.commit], folder=self.folder)
+        return [_tree_file(line) for line in listing.decode(errors="surrogateescape").split("\0") if line]
+
+    def read(self, blobs: Iterable[str]) -> Iterator[bytes]:
+        """The contents of `blobs` in their order, one in memory at a time."""
+        command = argv(["cat-file", "--batch"], self.folder)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for blob in blobs:
+                process.stdin.write(f"{blob}\n".encode())
+                process.stdin.flush()
+                _, _, size = process.stdout.readline().split()
+                yield process.stdout.read(int(size))
+                process.stdout.read(1)  # the newline behind it
+
+
+def commit_at(url: GitUrl, revision: str | None) -> str:
+    """The commit to which a branch, a tag or `refs/...` points now; None means the default branch.
+
+    A commit is returned as it was given, a full one without asking the server.
+
+    Raises:
+        SourceError: there is no such repository or revision, or we may not read it.
+        ServiceError: the server did not answer.
+    """
+    if revision and FULL_COMMIT.fullmatch(revision):
+        return revision
+    names = _reference_names(revision)
+    lines = asked(url, ["ls-remote", "--", url.address, *names]).decode(errors="replace").splitlines()
+    found = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
+    commits = [found[name] for name in names if name in found]
+    if commits:
+        return commits[0]
+    if revision and SHORT_COMMIT.fullmatch(revision):
+        return revision
+    raise _unknown(url, revision)
+
+
+def checkout(url: GitUrl, revision: str | None, cache: Path) -> Checkout:
+    """Fetch the one commit that `revision` means, unless it is in the cache already.
+
+    Raises:
+        SourceError, ServiceError: as `commit_at`.
+    """
+    folder = cache / f"{hashlib.sha256(url.address.encode()).hexdigest()[:32]}.git"
+    commit = commit_at(url, revision)
+    with _held(folder):
+        if not (folder / "HEAD").exists():
+            git(["init", "--quiet", "--bare", "--", str(folder)])
+        if not (FULL_COMMIT.fullmatch(commit) and (_has(folder, commit) or _fetch_alone(url, commit, folder))):
+            commit = _fetch_all(url, commit, folder)
+    return Checkout(folder=folder, commit=commit)
+
+
+def _has(folder: Path, commit: str) -> bool:
+    """Fetches are whole or not at all, so one object speaks for the rest."""
+    try:
+        git(["cat-file", "-e", f"{commit}^{{tree}}"], folder=folder)
+    except GitFailure:
+        return False
+    return True
+
+
+def _fetch_alone(url: GitUrl, commit: str, folder: Path) -> bool:
+    """Fetch a commit without its history; False where the server, an old one, gives out branches and tags only."""
+    try:
+        asked(url, ["fetch", "--quiet", "--no-tags", "--depth=1", "--", url.address, commit], folder=folder)
+    except SourceError:
+        return False
+    return True
+
+
+def _fetch_all(url: GitUrl, commit: str, folder: Path) -> str:
+    """Fetch all history, and find `commit` in it: its full name."""
+    references = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+    depth = f"--depth={ALL_HISTORY}"
+    asked(url, ["fetch", "--quiet", "--no-tags", depth, "--", url.address, *references], folder=folder)
+    try:
+        return git(["rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], folder=folder).decode().strip()
+    except GitFailure as error:
+        raise _unknown(url, commit) from error
+
+
+def _reference_names(revision: str | None) -> list[str]:
+    """Where to look, in git's own order; `^{}` is the commit behind an annotated tag."""
+    if revision is None:
+        return ["HEAD"]
+    if revision.startswith("refs/") or revision == "HEAD":
+        return [f"{revision}^{{}}", revision]
+    return [f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}"]
+
+
+def _unknown(url: GitUrl, revision: str | None) -> SourceError:
+    if revision is None:
+        return SourceError(f"{url.shown} has no commit yet", remedy="commit the taxonomy to its default branch")
+    return SourceError(
+        f"{url.shown} has no branch, tag or commit {revision!r}", remedy="check the name, and that it is pushed"
+    )
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Let one process at a time change `folder`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _tree_file(line: str) -> TreeFile:
+    """`<mode> <type> <object> <size>TAB<path>`; the size of a submodule is a dash."""
+    head, _, path = line.partition("\t")
+    mode, _, blob, size = head.split()
+    return TreeFile(path=path, mode=mode, blob=blob, size=0 if size == "-" else int(size))

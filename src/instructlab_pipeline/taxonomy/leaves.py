@@ -1,0 +1,127 @@
+"""From the files of a taxonomy to its leaves, all faults of all files together."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from instructlab_pipeline.taxonomy.faults import Fault
+from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, Qna, read
+from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
+
+GROUNDED = "grounded"
+FREEFORM = "freeform"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One `qna.yaml`, by the path of its folder in the taxonomy. `kind` is knowledge, grounded or freeform.
+
+    Each seed example is {context, pairs}; that of a skill has exactly one pair.
+    """
+
+    path: str
+    kind: str
+    version: int
+    task_description: str
+    domain: str
+    document_outline: str
+    seed_examples: tuple[dict[str, Any], ...]
+    qna: Qna
+
+    def content(self) -> dict[str, Any]:
+        """What its writer says, as far as samples are made from it."""
+        return {
+            "task_description": self.task_description,
+            "domain": self.domain,
+            "document_outline": self.document_outline,
+            "seed_examples": list(self.seed_examples),
+        }
+
+
+def read_leaves(
+    contents: Iterable[tuple[str, bytes]], *, above: Sequence[str] = (), shown_below: str = ""
+) -> tuple[list[Leaf], list[Fault]]:
+    """The leaves by path, and the faults of all files.
+
+    `contents` are paths of `qna.yaml` files in the taxonomy, and their bytes; `above` the folders over these paths;
+    `shown_below` is put before each path in messages.
+    """
+    leaves: list[Leaf] = []
+    faults: list[Fault] = []
+    for path, data in contents:
+        folder = PurePosixPath(path).parent
+        qna = read(f"{shown_below}{path}", data, folders=[*above, *folder.parts])
+        faults += qna.faults
+        if qna.data:
+            leaves.append(_leaf(str(folder), qna))
+    leaves.sort(key=lambda leaf: leaf.path)
+    return leaves, [*faults, *_colliding(leaves)]
+
+
+def is_leaf_file(path: str) -> bool:
+    """A `qna.yaml` below one of the taxonomy's folders, in a folder of its own."""
+    parts = PurePosixPath(path).parts
+    return len(parts) > 2 and parts[0] in KINDS and parts[-1] == FILE_NAME
+
+
+def misplaced(paths: Iterable[str]) -> Iterator[Fault]:
+    """Files that look as if they were meant to be leaves."""
+    for path in sorted(paths):
+        parts = PurePosixPath(path).parts
+        if parts[-1] == FILE_NAME and not is_leaf_file(path):
+            message = f"the file is left out: leaves lie below {', '.join(KINDS)}"
+            yield Fault(path=path, line=1, column=1, message=message, code="outside-folders")
+        elif parts[0] in KINDS and parts[-1] != FILE_NAME and PurePosixPath(path).suffix in {".yaml", ".yml"}:
+            message = f"the file is left out: a leaf's file is named {FILE_NAME}"
+            yield Fault(path=path, line=1, column=1, message=message, code="file-name")
+
+
+def _leaf(path: str, qna: Qna) -> Leaf:
+    knowledge = qna.kind == KNOWLEDGE
+    return Leaf(
+        path=path,
+        kind=KNOWLEDGE if knowledge else _skill_kind(qna.data["seed_examples"]),
+        version=qna.version,
+        task_description=qna.data.get("task_description", "").strip(),
+        domain=qna.data.get("domain", "").strip(),
+        document_outline=qna.data.get("document_outline", "").strip(),
+        seed_examples=tuple(_knowledge_examples(qna.data) if knowledge else _skill_examples(qna.data)),
+        qna=qna,
+    )
+
+
+def _colliding(leaves: Sequence[Leaf]) -> Iterator[Fault]:
+    """Leaves that InstructLab itself would take for one, because it joins the parts of a path by underscores."""
+    names: Mapping[str, list[Leaf]] = defaultdict(list)
+    for leaf in leaves:
+        names[leaf.path.replace("/", "_")].append(leaf)
+    for first, *others in names.values():
+        for other in others:
+            message = f"InstructLab gives this leaf the same name as {first.path}"
+            yield Fault(path=other.qna.path, line=1, column=1, message=message, code="colliding-name")
+
+
+def _skill_kind(examples: Sequence[Mapping[str, Any]]) -> str:
+    return GROUNDED if all("context" in example for example in examples) else FREEFORM
+
+
+def _knowledge_examples(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for example in data["seed_examples"]:
+        yield {"context": example["context"], "pairs": [_pair(pair) for pair in example["questions_and_answers"]]}
+
+
+def _skill_examples(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where only some examples have a context, the leaf is freeform and each context the head of its question."""
+    grounded = _skill_kind(data["seed_examples"]) == GROUNDED
+    for example in data["seed_examples"]:
+        pair, context = _pair(example), example.get("context")
+        if context is not None and not grounded:
+            pair["question"] = f"{context.strip()}\n\n{pair['question']}"
+        yield {"context": context if grounded else None, "pairs": [pair]}
+
+
+def _pair(item: Mapping[str, Any]) -> dict[str, str]:
+    """Block scalars end with a newline that nobody means."""
+    return {"question": item["question"].strip(), "answer": item["answer"].strip()}

@@ -1,0 +1,35 @@
+"""Which files of a repository a document pattern means, and what it may have been meant to say."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+NUM_NEAR_MISSES = 3
+
+
+def matching(pattern: str, paths: Iterable[str]) -> list[str]:
+    """The paths that `pattern` means, in their order: `*` stays within a folder, `**` crosses any number of them."""
+    parts = [part for part in pattern.split("/") if part not in {"", "."}]
+    return [path for path in paths if _matches(parts, path.split("/"))]
+
+
+def near_misses(pattern: str, paths: Iterable[str]) -> list[str]:
+    """Paths that look like the pattern, the likeliest first; case and folders do not count against them."""
+    names = {path.lower(): path for path in paths}
+    wanted = pattern.lower()
+    near = difflib.get_close_matches(wanted, names, n=NUM_NEAR_MISSES, cutoff=0.5)
+    elsewhere = [path for path in names if fnmatchcase(path.rpartition("/")[2], wanted.rpartition("/")[2])]
+    return [names[path] for path in dict.fromkeys([*near, *sorted(elsewhere)])][:NUM_NEAR_MISSES]
+
+
+def _matches(pattern: Sequence[str], parts: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(pattern[1:], parts[skipped:]) for skipped in range(len(parts) + (len(pattern) > 1)))
+    return bool(parts) and _matches_name(pattern[0], parts[0]) and _matches(pattern[1:], parts[1:])
+
+
+def _matches_name(pattern: str, name: str) -> bool:
+    """Hidden names only where the pattern begins with a dot, as in a shell."""
+    return fnmatchcase(name, pattern) and (not name.startswith(".") or pattern.startswith("."))

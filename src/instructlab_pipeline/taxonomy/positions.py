@@ -1,0 +1,109 @@
+"""YAML with the position of every value, safe to read whoever wrote it.
+
+PyYAML's own parser rather than libyaml's: the latter overflows the C stack on deep nesting and differs in rare corners
+from what InstructLab reads with, and linting takes most of the time anyway.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+MAX_NODES = 100_000  # each alias counted as all that it stands for: ten lines of aliases can stand for 10^10 nodes
+
+YamlPath = Sequence[str | int]
+
+
+class YamlFault(Exception):  # noqa: N818 - a verdict on the text, which the caller turns into a Fault
+    """The text is no YAML that we take. `line` and `column` count from 1."""
+
+    def __init__(self, message: str, *, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.message, self.line, self.column = message, line, column
+
+
+@dataclass(frozen=True)
+class Positioned:
+    """A value and the tree of nodes that it was built from; None for an empty text."""
+
+    value: Any
+    node: yaml.Node | None
+
+    def position(self, path: YamlPath = ()) -> tuple[int, int]:
+        """Line and column, from 1, of the value at `path`, or of the nearest one above it."""
+        node = self.node
+        for step in path:
+            child = _child(node, step)
+            if child is None:
+                break
+            node = child
+        return _position(node)
+
+    def position_of_key(self, path: YamlPath) -> tuple[int, int]:
+        """As `position`, but of the key that stands before the value."""
+        node = self.node
+        for step in path[:-1]:
+            node = _child(node, step)
+        keys = [key for key, _ in node.value if key.value == path[-1]] if isinstance(node, yaml.MappingNode) else []
+        return _position(keys[-1] if keys else node)
+
+
+def load(text: str) -> Positioned:
+    """Read one document.
+
+    Raises:
+        YamlFault: it is not valid, nested too deeply, or larger than it looks.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return Positioned(None, None)
+        if _num_nodes(node, {}) > MAX_NODES:
+            raise YamlFault(f"aliases make this stand for more than {MAX_NODES} values")
+        return Positioned(loader.construct_document(node), node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise YamlFault(f"not valid YAML: {error.problem or error.context}", line=line, column=column) from error
+    except yaml.reader.ReaderError as error:
+        raise _unprintable(text, error) from error
+    except RecursionError as error:
+        raise YamlFault("nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # a date or a number that does not exist
+        raise YamlFault(f"not valid YAML: {error}") from error
+
+
+def _num_nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """All that `node` stands for; more than any limit where an alias points to what it stands in."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES + 1  # while it is open
+        children = [child for item in node.value for child in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_num_nodes(child, known) for child in children)
+    return known[id(node)]
+
+
+def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+    """The last of several equal keys counts, as in the value."""
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in reversed(node.value) if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+        child: yaml.Node = node.value[step]
+        return child
+    return None
+
+
+def _position(node: yaml.Node | None) -> tuple[int, int]:
+    return (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
+
+
+def _unprintable(text: str, error: yaml.reader.ReaderError) -> YamlFault:
+    before = text[: error.position]
+    return YamlFault(
+        f"not valid YAML: character #x{ord(text[error.position]):04x} is not allowed",
+        line=before.count("\n") + 1,
+        column=error.position - before.rfind("\n"),
+    )

@@ -1,0 +1,125 @@
+"""From `sdg_repo_url` to leaves and chunks: one commit, validated whole, its documents fetched and cut.
+
+taxonomy.json  {url, revision, commit, num_leaves}
+leaves.jsonl   the leaves by path, each with its documents and a digest of all that its samples are made from
+chunks.jsonl   the chunks of the knowledge leaves, by leaf, document and position
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, write_atomically, write_jsonl
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.stage import Context
+from instructlab_pipeline.taxonomy import git
+from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
+from instructlab_pipeline.taxonomy.documents import Document, Library
+from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
+from instructlab_pipeline.taxonomy.git_url import parse
+from instructlab_pipeline.taxonomy.leaves import Leaf
+from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
+from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaves_of_commit
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaxonomyInputs:
+    model: Artifact
+    sdg_repo_url: str
+    sdg_repo_revision: str | None
+    train_sequence_length: int
+
+
+def run(inputs: TaxonomyInputs, context: Context) -> Facts:
+    """Read all leaves of one commit, and cut their documents for the model's tokenizer.
+
+    Raises:
+        SourceError: the repository, a leaf or a document cannot be used: every fault of every file at once.
+        ServiceError: a git server did not answer.
+    """
+    url, cache = parse(inputs.sdg_repo_url), context.cache / "git"
+    chunker = Chunker(inputs.model / "files" / "tokenizer.json", max_tokens=capacity(inputs.train_sequence_length))
+    checkout = git.checkout(url, inputs.sdg_repo_revision, cache)
+    leaves, faults = leaves_of_commit(checkout)
+    documents = _documents(leaves, Library(url, cache), faults, context.events)
+    refuse(faults)
+    if not leaves:
+        raise SourceError(f"{url.shown} has no leaf at commit {checkout.commit}", remedy=WHAT_IS_A_LEAF)
+    for fault in warnings(faults):
+        context.events.point("notice", message=str(fault))
+    about = {
+        "url": url.shown,
+        "revision": inputs.sdg_repo_revision,
+        "commit": checkout.commit,
+        "num_leaves": len(leaves),
+    }
+    write_atomically(context.folder / "taxonomy.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    num_chunks = _write(context.folder, leaves, documents, chunker)
+    return {**about, "num_chunks": num_chunks, "num_warnings": len(warnings(faults))}
+
+
+def fingerprint(sdg_repo_url: str, sdg_repo_revision: str | None) -> str:
+    """The commit to which the revision (None: the default branch) points now.
+
+    Raises:
+        SourceError, ServiceError: the repository cannot be asked, or has no such revision.
+    """
+    return git.commit_at(parse(sdg_repo_url), sdg_repo_revision)
+
+
+def _documents(
+    leaves: Sequence[Leaf], library: Library, faults: list[Fault], events: Events
+) -> dict[str, list[Document]]:
+    """The documents of each leaf, by the leaf's path; what is wrong with them joins `faults`."""
+    documents: dict[str, list[Document]] = {}
+    for number, leaf in enumerate(leaves, start=1):
+        documents[leaf.path] = []
+        if leaf.kind == KNOWLEDGE:
+            documents[leaf.path], found = library.documents(leaf)
+            faults += found
+        events.progress("taxonomy", number, len(leaves), unit="leaves")
+    return documents
+
+
+def _write(folder: Path, leaves: Sequence[Leaf], documents: Mapping[str, Sequence[Document]], chunker: Chunker) -> int:
+    """Write `leaves.jsonl` and `chunks.jsonl`; the number of chunks."""
+    chunks = {leaf.path: _chunks(leaf, documents[leaf.path], chunker) for leaf in leaves}
+    records = (_record(leaf, documents[leaf.path], chunks[leaf.path]) for leaf in leaves)
+    write_jsonl(folder / "leaves.jsonl", records)
+    return write_jsonl(folder / "chunks.jsonl", (chunk for leaf in leaves for chunk in chunks[leaf.path]))
+
+
+def _chunks(leaf: Leaf, documents: Sequence[Document], chunker: Chunker) -> list[Record]:
+    return [
+        {
+            "id": f"{leaf.path}#{document.path}:{chunk.start}-{chunk.end}",
+            "leaf": leaf.path,
+            "document": document.record(),
+            "start": chunk.start,
+            "end": chunk.end,
+            "num_tokens": chunk.num_tokens,
+            "headings": list(chunk.headings),
+            "text": chunk.text,
+        }
+        for document in documents
+        for chunk in chunker.chunks(document.text)
+    ]
+
+
+def _record(leaf: Leaf, documents: Sequence[Document], chunks: Sequence[Record]) -> Record:
+    """A line of `leaves.jsonl`. The digest leaves out who wrote the leaf, and where its texts came from."""
+    content = leaf.content()
+    texts = [[chunk["document"]["path"], chunk["start"], chunk["headings"], chunk["text"]] for chunk in chunks]
+    return {
+        "path": leaf.path,
+        "kind": leaf.kind,
+        "version": leaf.version,
+        **content,
+        "documents": [document.record() for document in documents],
+        "digest": digest_of({"kind": leaf.kind, **content, "chunks": texts}),
+    }
