@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from instructlab_pipeline import artifacts
+from instructlab_pipeline.artifacts import read_jsonl, write_jsonl
+from instructlab_pipeline.dataset.stage import DatasetInputs, run
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.stage import Context
+from servers.tiny_model import write_tiny_model
+
+
+def sample(number, kind="knowledge", **changed):
+    values = {
+        "id": f"{kind}-{number}",
+        "leaf": f"{kind}/leaf",
+        "kind": kind,
+        "question": f"Question {number} about {kind}?",
+        "answer": f"Answer {number}.",
+        "context": None if kind == "freeform" else f"Text {number}.",
+        "document": None,
+        "quality": 1.0,
+    }
+    return {**values, **changed}
+
+
+SAMPLES = [sample(number, kind) for kind in ("knowledge", "freeform", "grounded") for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    write_tiny_model(folder / "files")
+    return artifacts.seal(folder, kind="model", key="k", inputs={}, facts={})
+
+
+def sealed_sdg(folder, samples, evaluation=()):
+    write_jsonl(folder / "samples.jsonl", samples)
+    write_jsonl(folder / "evaluation.jsonl", evaluation)
+    return artifacts.seal(folder, kind="sdg", key="k", inputs={}, facts={"teacher": "t-1", "judge": "j-1"})
+
+
+def make(tmp_path, model, samples, evaluation=(), **changed):
+    events = []
+    context = Context(folder=tmp_path / "dataset", cache=tmp_path, events=Events(listeners=[events.append]))
+    context.folder.mkdir(parents=True)
+    values = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42, **changed}
+    facts = run(DatasetInputs(sdg=sealed_sdg(tmp_path / "sdg", samples, evaluation), model=model, **values), context)
+    return facts, context.folder, [event["message"] for event in events if event["name"] == "notice"]
+
+
+def test_both_phases_are_written_and_counted(tmp_path, model):
+    facts, folder, notices = make(tmp_path, model, SAMPLES)
+    assert facts == {"phase_1": 10, "phase_2": 35, "dropped": {}, "samples": 30}
+    assert notices == []
+    counts = json.loads((folder / "dataset.json").read_text())
+    assert {part: count["records"] for part, count in counts["phase_2"].items()} == {
+        "knowledge": 10,
+        "skill": 20,
+        "replay": 5,
+    }
+    assert counts["phase_1"]["knowledge_with_document"]["longest"] <= 128
+    assert counts["leaves"] == {"freeform/leaf": 10, "grounded/leaf": 10, "knowledge/leaf": 10}
+
+
+def test_what_is_too_long_is_left_out_and_listed(tmp_path, model):
+    long = sample(99, context="A very long text. " * 100)
+    facts, folder, notices = make(tmp_path, model, [*SAMPLES, long])
+    assert facts["dropped"] == {"too_long": 1}
+    (dropped,) = read_jsonl(folder / "dropped.jsonl")
+    assert dropped["sample"] == "knowledge-99"
+    assert dropped["num_tokens"] > 128
+    assert dropped["part"] == "knowledge_with_document"
+    assert any("too_long" in notice for notice in notices)
+    assert facts["phase_2"] == 36
+
+
+def test_a_sample_that_gives_an_evaluation_question_away_is_left_out(tmp_path, model):
+    item = {"id": "e1", "question": "question 3 about knowledge", "context": None}
+    facts, folder, _ = make(tmp_path, model, SAMPLES, [item])
+    assert facts["dropped"] == {"in_evaluation_set": 1}
+    assert (facts["phase_1"], facts["phase_2"]) == (9, 29 + 4)
+    (dropped,) = read_jsonl(folder / "dropped.jsonl")
+    assert (dropped["sample"], dropped["evaluation_item"]) == ("knowledge-3", "e1")
+
+
+def test_skills_alone_leave_phase_1_empty(tmp_path, model):
+    facts, folder, _ = make(tmp_path, model, [record for record in SAMPLES if record["kind"] == "freeform"])
+    assert (facts["phase_1"], facts["phase_2"]) == (0, 10)
+    assert (folder / "phase_1.jsonl").read_text() == ""
+
+
+def test_nothing_left_is_an_error(tmp_path, model):
+    with pytest.raises(SourceError, match="no sample is left") as caught:
+        make(tmp_path, model, SAMPLES, train_sequence_length=3)
+    assert "train_sequence_length" in caught.value.remedy
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path, model):
+    _, one, _ = make(tmp_path / "one", model, SAMPLES)
+    _, other, _ = make(tmp_path / "other", model, SAMPLES)
+    names = sorted(path.name for path in one.iterdir())
+    assert names == ["README.md", "dataset.json", "dropped.jsonl", "phase_1.jsonl", "phase_2.jsonl"]
+    assert [(one / name).read_bytes() for name in names] == [(other / name).read_bytes() for name in names]
+
+
+def test_the_card_names_teacher_judge_and_files(tmp_path, model):
+    _, folder, _ = make(tmp_path, model, SAMPLES)
+    card = (folder / "README.md").read_text()
+    for words in ("`t-1`", "`j-1`", "phase_1.jsonl", "phase_2.jsonl", "| knowledge/leaf | 10 |", "30 samples"):
+        assert words in card
