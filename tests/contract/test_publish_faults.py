@@ -1,0 +1,177 @@
+"""Publishing through cut connections, busy answers and kills: the image arrives whole, or the error says why not."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.publish import transport
+from instructlab_pipeline.publish.stage import run
+from instructlab_pipeline.stage import Context
+from servers.finished_run import LARGE, finished_run
+from servers.flaky_proxy import Answers, CutsAfter, flaky_proxy
+from servers.registry import registry
+from servers.registry import run as client
+from servers.resuming_registry import resuming_registry
+
+LOGIN = ("keeper", "mill-by-the-aller")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return finished_run(tmp_path_factory.mktemp("run"), uri="")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.02)
+
+
+def context_in(folder: Path) -> Context:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Context(folder=folder, cache=folder / "cache", events=Events(path=folder.parent / "events.jsonl"))
+
+
+def port_of(host: str) -> int:
+    return int(host.rpartition(":")[2])
+
+
+def is_whole(host: str, repository: str, digest: str, folder: Path) -> bool:
+    """Every blob comes out of the registry with its digest: skopeo checks each."""
+    source = f"docker://{host}/{repository}:latest"
+    client("skopeo", "copy", "--preserve-digests", "--src-tls-verify=false", source, f"oci:{folder}:copy")
+    return json.loads(client("skopeo", "inspect", f"oci:{folder}:copy"))["Digest"] == digest
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [CutsAfter(5 << 20)],
+        [CutsAfter(9 << 20), CutsAfter(3 << 20), CutsAfter(1000)],
+        [Answers(500), Answers(503)],
+        [Answers(429, "Retry-After: 0\r\n"), Answers(502), CutsAfter(12 << 20)],
+    ],
+)
+def test_an_image_arrives_whole_through_a_bad_network(finished, server, tmp_path, faults):
+    repository = f"org/bad-{tmp_path.name.lower().replace('_', '-')}"
+    with flaky_proxy(port_of(server.host), faults) as proxy:
+        inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/{repository}:latest")
+        facts = run(inputs, context_in(tmp_path / "publish"))
+        assert proxy.faults == []
+    assert is_whole(server.host, repository, facts["digest"], tmp_path / "layout")
+
+
+def test_a_registry_that_cannot_go_on_gets_the_one_layer_again(finished, server, tmp_path):
+    """docker-registry 2.8 gives up an upload that broke; the other layers are not sent twice."""
+    with flaky_proxy(port_of(server.host), [CutsAfter(12 << 20)]) as proxy:
+        inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/org/again:latest")
+        facts = run(inputs, context_in(tmp_path / "publish"))
+    assert 0 < facts["bytes_sent"] - facts["size_bytes"] < LARGE + 10_000
+
+
+@pytest.fixture
+def tokens(tmp_path, monkeypatch):
+    """A registry that asks for bearer tokens."""
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    with resuming_registry(login=LOGIN) as server:
+        yield server
+
+
+def log_in(host: str, folder: Path, login: tuple[str, str]) -> None:
+    auth = base64.b64encode(":".join(login).encode()).decode()
+    (folder / "auth.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+
+
+def test_a_cut_upload_goes_on_where_the_registry_says_it_stands(finished, tokens, tmp_path):
+    with flaky_proxy(port_of(tokens.host), [CutsAfter(14 << 20), CutsAfter(2 << 20)]) as proxy:
+        log_in(proxy.host, tmp_path, LOGIN)
+        inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/org/goes-on:latest")
+        facts = run(inputs, context_in(tmp_path / "publish"))
+    manifest = json.loads(tokens.manifests[facts["digest"]])
+    assert {layer["digest"] for layer in manifest["layers"]} <= tokens.blobs.keys()
+    sent = Counter(line.split()[0] for line in tokens.requests)
+    assert sent["POST"] == 4  # three layers and the configuration: none was begun again
+    assert sent["PATCH"] == 6
+
+
+def test_tokens_are_fetched_for_this_repository_and_anew_when_they_expire(finished, tokens, tmp_path):
+    log_in(tokens.host, tmp_path, LOGIN)
+    tokens.token_requests = 5
+    run(replace(finished, output_oci_model_uri=f"{tokens.host}/org/m:latest"), context_in(tmp_path / "publish"))
+    assert len(tokens.scopes) > 2
+    assert set(tokens.scopes) == {"repository:org/m:pull,push"}
+    assert set(tokens.manifests) >= {"latest", "0.1.0"}
+
+
+def test_a_token_service_that_refuses_the_login_is_quoted(finished, tokens, tmp_path):
+    log_in(tokens.host, tmp_path, ("keeper", "wrong-secret"))
+    with pytest.raises(ServiceError, match=r"status 401: UNAUTHORIZED who\?.*'keeper'") as caught:
+        run(replace(finished, output_oci_model_uri=f"{tokens.host}/org/m:latest"), context_in(tmp_path / "publish"))
+    assert "wrong-secret" not in str(caught.value)
+
+
+def test_a_registry_that_stays_busy_is_given_up_with_its_status(finished, server, tmp_path):
+    with flaky_proxy(port_of(server.host), [Answers(503)] * 20) as proxy:
+        inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/org/busy:latest")
+        with pytest.raises(ServiceError, match=r"cannot be used: status 503 \(tried 6 times\)"):
+            run(inputs, context_in(tmp_path / "publish"))
+        assert proxy.connections == 6
+
+
+def test_a_registry_that_cannot_write_is_named_and_nothing_is_tagged(finished, tmp_path):
+    with registry(tmp_path / "registry") as server:
+        block(server.storage)
+        inputs = replace(finished, output_oci_model_uri=f"{server.host}/org/full:latest")
+        with pytest.raises(ServiceError, match=server.host):
+            run(inputs, context_in(tmp_path / "publish"))
+        assert not any("PUT" in line and "/manifests/" in line for line in server.requests())
+
+
+def block(storage: Path) -> None:
+    """No upload can begin: a file stands where their folder would be. (To root no folder is read-only.)"""
+    uploads = storage / "docker" / "registry" / "v2" / "repositories" / "org"
+    uploads.parent.mkdir(parents=True, exist_ok=True)
+    uploads.write_text("in the way")
+
+
+def test_a_killed_push_is_finished_by_the_next_one(finished, server, tmp_path):
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from servers.finished_run import finished_run
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.publish.stage import run
+from instructlab_pipeline.stage import Context
+folder = Path(sys.argv[2])
+inputs = finished_run(folder / "run", uri=sys.argv[3])
+run(inputs, Context(folder=folder, cache=folder, events=Events(path=folder / "events.jsonl")))
+"""
+    uri, folder = f"{server.host}/org/killed:latest", tmp_path / "other"
+    argv = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(folder), uri]
+    pusher = subprocess.Popen(argv, start_new_session=True)
+    events = folder / "events.jsonl"
+    while not events.exists():
+        assert pusher.poll() is None
+        time.sleep(0.002)
+    os.kill(pusher.pid, signal.SIGKILL)
+    pusher.wait()
+
+    facts = run(replace(finished, output_oci_model_uri=uri), context_in(tmp_path / "publish"))
+    assert is_whole(server.host, "org/killed", facts["digest"], tmp_path / "layout")

@@ -1,0 +1,111 @@
+"""A TCP proxy on loopback that fails as networks and busy servers do, a given number of times."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from servers.loopback import HOST
+
+CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A connection's first request gets this status instead of the server's answer."""
+
+    status: int
+    headers: str = ""
+
+
+@dataclass(frozen=True)
+class CutsAfter:
+    """A connection is reset when the client has sent more than so many bytes on it."""
+
+    sent_bytes: int
+
+
+Fault = Answers | CutsAfter
+
+
+@dataclass
+class FlakyProxy:
+    """Each new connection takes the first of `faults` that is left; a CutsAfter stays until it has cut one."""
+
+    target: int
+    faults: list[Fault] = field(default_factory=list)
+    port: int = 0
+    connections: int = 0
+
+    @property
+    def host(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._connected, HOST, 0)
+        self.port = server.sockets[0].getsockname()[1]
+        ready.set()
+        await stop.wait()
+        server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            if self.faults and isinstance(self.faults[0], Answers):
+                await self._answer(self.faults.pop(0), reader, writer)
+            else:
+                await self._forward(reader, writer)
+        writer.transport.abort()
+
+    async def _answer(self, fault: Answers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 {fault.status} No\r\nContent-Length: 0\r\nConnection: close\r\n{fault.headers}\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream = await asyncio.open_connection(HOST, self.target)
+        back = asyncio.create_task(_copy(upstream_reader, writer))
+        sent = 0
+        while chunk := await reader.read(CHUNK_BYTES):
+            sent += len(chunk)
+            upstream.write(chunk)
+            await upstream.drain()
+            if self.faults and isinstance(self.faults[0], CutsAfter) and sent > self.faults[0].sent_bytes:
+                self.faults.pop(0)
+                break
+        back.cancel()
+        upstream.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(CHUNK_BYTES):
+            writer.write(chunk)
+            await writer.drain()
+
+
+@contextlib.contextmanager
+def flaky_proxy(target: int, faults: Sequence[Fault]) -> Iterator[FlakyProxy]:
+    """In front of what listens on port `target` of loopback."""
+    proxy, ready = FlakyProxy(target=target, faults=list(faults)), threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_until_stopped(proxy, ready, stop)))
+    thread.start()
+    ready.wait()
+    try:
+        yield proxy
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+async def _until_stopped(proxy: FlakyProxy, ready: threading.Event, stop: asyncio.Event) -> None:
+    await proxy.serve(ready, stop)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

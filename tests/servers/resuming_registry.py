@@ -1,0 +1,150 @@
+"""A registry of our own in memory, for what docker-registry 2.8 lacks: broken uploads that go on, and bearer tokens.
+
+It follows the OCI distribution specification 1.1 in the requests that a push makes, and is strict about them.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from servers.loopback import HOST
+
+MOST_BYTES = 1 << 30
+
+
+@dataclass
+class ResumingRegistry:
+    """`token_requests` is how many requests a token is good for; `login` is who gets one."""
+
+    login: tuple[str, str]
+    token_requests: int
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    manifests: dict[str, bytes] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
+    host: str = ""
+    _uploads: dict[str, bytearray] = field(default_factory=dict)
+    _writing: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _tokens: dict[str, int] = field(default_factory=dict)
+
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=MOST_BYTES, middlewares=[self._guard])
+        application.add_routes(
+            [
+                web.get("/token", self._token),
+                web.get("/v2/", self._ping),
+                web.head("/v2/{name:.+}/blobs/{digest}", self._has),
+                web.post("/v2/{name:.+}/blobs/uploads/", self._begin),
+                web.patch("/v2/{name:.+}/blobs/uploads/{upload}", self._patch),
+                web.put("/v2/{name:.+}/blobs/uploads/{upload}", self._finish),
+                web.get("/v2/{name:.+}/blobs/uploads/{upload}", self._standing),
+                web.put("/v2/{name:.+}/manifests/{reference}", self._tag),
+                web.get("/v2/{name:.+}/manifests/{reference}", self._manifest),
+            ]
+        )
+        return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
+        if request.path == "/token":
+            return await handler(request)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self._tokens.get(token, 0) <= 0:
+            challenge = f'Bearer realm="http://{request.host}/token",service="tests"'
+            return web.json_response({"errors": []}, status=401, headers={"WWW-Authenticate": challenge})
+        self._tokens[token] -= 1
+        self.requests.append(f"{request.method} {request.path}")
+        return await handler(request)
+
+    async def _token(self, request: web.Request) -> web.Response:
+        basic = base64.b64encode(":".join(self.login).encode()).decode()
+        if request.headers.get("Authorization") != f"Basic {basic}":
+            return web.json_response({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, status=401)
+        self.scopes.append(request.query["scope"])
+        token = secrets.token_hex()
+        self._tokens[token] = self.token_requests
+        return web.json_response({"access_token": token})
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async def _has(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if request.match_info["digest"] in self.blobs else 404)
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        upload = secrets.token_hex(4)
+        self._uploads[upload] = bytearray()
+        return self._stands(request, upload, 202)
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        upload = request.match_info["upload"]
+        held = self._uploads[upload]
+        start = int(request.headers.get("Content-Range", "0-").partition("-")[0])
+        async with self._writing[upload]:
+            if start != len(held):
+                return web.Response(status=416)
+            async for chunk in request.content.iter_any():
+                held += chunk
+        return self._stands(request, upload, 202)
+
+    async def _finish(self, request: web.Request) -> web.Response:
+        content = bytes(self._uploads.pop(request.match_info["upload"]))
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if digest != request.query["digest"]:
+            return web.json_response({"errors": [{"code": "DIGEST_INVALID", "message": "not so"}]}, status=400)
+        self.blobs[digest] = content
+        return web.Response(status=201)
+
+    async def _standing(self, request: web.Request) -> web.Response:
+        upload = request.match_info["upload"]
+        if upload not in self._uploads:
+            return web.Response(status=404)
+        async with self._writing[upload]:  # known only when the connection that broke is given up
+            return self._stands(request, upload, 204)
+
+    async def _tag(self, request: web.Request) -> web.Response:
+        content = await request.read()
+        self.manifests[request.match_info["reference"]] = content
+        self.manifests[f"sha256:{hashlib.sha256(content).hexdigest()}"] = content
+        return web.Response(status=201)
+
+    async def _manifest(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.manifests[request.match_info["reference"]])
+
+    def _stands(self, request: web.Request, upload: str, status: int) -> web.Response:
+        location = f"/v2/{request.match_info['name']}/blobs/uploads/{upload}"
+        last = max(0, len(self._uploads[upload]) - 1)
+        return web.Response(status=status, headers={"Location": location, "Range": f"0-{last}"})
+
+
+@contextlib.contextmanager
+def resuming_registry(*, login: tuple[str, str], token_requests: int = 1000) -> Iterator[ResumingRegistry]:
+    registry, loop, ready = ResumingRegistry(login, token_requests), asyncio.new_event_loop(), threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        runner = web.AppRunner(registry.application(), shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, 0).start()
+        registry.host = f"{HOST}:{runner.addresses[0][1]}"
+        ready.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    ready.wait()
+    try:
+        yield registry
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
