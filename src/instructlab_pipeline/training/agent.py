@@ -30,6 +30,7 @@ def main() -> None:
         job = TrainingJob.read(Path(job_file))
         for rank, failure in error.failures.items():
             if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+                job.failure.unlink(missing_ok=True)  # the others could only tell that it was gone
                 record_failure(job.failure, _killed(rank, signal.Signals(-failure.exitcode)))
         sys.exit(WorkerError.exit_code)
 

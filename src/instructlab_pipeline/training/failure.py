@@ -6,7 +6,12 @@ from pathlib import Path
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.errors import PipelineError, SourceError, WorkerError
 
-_KINDS = {kind.__name__: kind for kind in (SourceError, WorkerError)}
+
+class OutOfMemory(WorkerError):  # noqa: N818 - as Python's and torch's own are called
+    """Smaller micro-batches may help; they change nothing in what is learned."""
+
+
+_KINDS = {kind.__name__: kind for kind in (SourceError, WorkerError, OutOfMemory)}
 
 
 def record_failure(path: Path, error: PipelineError) -> None:

@@ -3,14 +3,14 @@
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.errors import WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.processes import run_worker
-from instructlab_pipeline.training.failure import read_failure
+from instructlab_pipeline.training.failure import OutOfMemory, read_failure
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.telemetry import Follower
 
@@ -28,10 +28,24 @@ class Processes:
 def train(job: TrainingJob, processes: Processes, events: Events) -> dict[str, Any]:
     """Train to the end; says what it came to.
 
+    Where memory runs out, micro-batches are halved and training goes on: what is learned stays the same.
+
     Raises:
         SourceError: the model or the data cannot be trained on.
         WorkerError: a worker failed; the message says why.
     """
+    while True:
+        try:
+            return _attempt(job, processes, events)
+        except OutOfMemory as error:
+            smaller = max(job.micro_batch_tokens // 2, job.max_sample_tokens)
+            if smaller == job.micro_batch_tokens:
+                raise
+            events.point("notice", message=f"{error.message}; going on with micro-batches of {smaller} tokens")
+            job = replace(job, micro_batch_tokens=smaller)
+
+
+def _attempt(job: TrainingJob, processes: Processes, events: Events) -> dict[str, Any]:
     for path in (job.failure, job.result):
         path.unlink(missing_ok=True)
     job_file = job.work / "job.json"

@@ -29,6 +29,7 @@ PROVEN_FAMILIES = (
     "qwen3",
     "smollm3",
 )
+IN_ONE_PIECE = 50_000_000  # weights: where so few are sharded, fewer messages matter more than memory
 LEAK_TOLERANCE = 1e-6  # relative; the shapes are the same, so the sums are too
 _DTYPES = {
     "F64": torch.float64,
@@ -119,7 +120,7 @@ def _dtypes(folder: Path, names: set[str]) -> dict[str, torch.dtype]:
 
 
 def shard(student: Student, world: World) -> Student:
-    """Spread weights, gradients and optimizer states over the workers (FSDP2), layer by layer.
+    """Spread weights, gradients and optimizer states over the workers (FSDP2), large models layer by layer.
 
     On GPUs the arithmetic is bfloat16, while weights and the sum of gradients stay float32.
     """
@@ -133,8 +134,9 @@ def shard(student: Student, world: World) -> Student:
         if world.is_cuda
         else MixedPrecisionPolicy()
     )
-    for layer in student.lm.base_model.layers:
-        fully_shard(layer, mp_policy=precision)
+    if sum(weight.numel() for weight in student.parameters()) > IN_ONE_PIECE:
+        for layer in student.lm.base_model.layers:
+            fully_shard(layer, mp_policy=precision)
     fully_shard(student, mp_policy=precision)
     for module in student.modules():
         if isinstance(module, FSDPModule):

@@ -82,14 +82,12 @@ class Trainer:
         samples = self.plan.samples(step)
         packs = self._packs(samples)
         supervised = int(self.tokens.counts[samples].sum())
-        loss, *wished = self.world.sum([self._accumulate(packs, scale=1.0 / supervised), *map(float, wishes)])
-        norm = self._gradient_norm()
+        loss = self._accumulate(packs, scale=1.0 / supervised)
+        loss, squares, *wished = self.world.sum([loss, self._gradient_squares(), *map(float, wishes)])
+        norm = math.sqrt(squares)
         self._check_finite(step, samples, loss, norm)
         rate = self._rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._update(rate, shrink=min(1.0, CLIP_NORM / (norm + 1e-6)))
         self._count(step, loss, supervised)
         tokens, seconds = int(self.lengths[samples].sum()), time.monotonic() - started
         self.telemetry.tell(
@@ -131,11 +129,22 @@ class Trainer:
             losses.append(loss.detach())
         return float(torch.stack(losses).double().sum())
 
-    def _gradient_norm(self) -> float:
-        """Of all weights together, before it is clipped to `CLIP_NORM`."""
-        norm: Any = torch.nn.utils.clip_grad_norm_(self.student.parameters(), CLIP_NORM)
-        whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        return float(whole)
+    def _gradient_squares(self) -> float:
+        """Sum of the squares of all gradients that this worker holds."""
+        norms = torch._foreach_norm(self._gradients())  # noqa: SLF001 - as torch's own clipping does
+        return float(torch.stack(norms).double().square().sum())
+
+    def _gradients(self) -> list[Tensor]:
+        found = (weight.grad for weight in self.student.parameters() if weight.grad is not None)
+        return [grad.to_local() if hasattr(grad, "to_local") else grad for grad in found]
+
+    def _update(self, rate: float, *, shrink: float) -> None:
+        if shrink < 1.0:
+            torch._foreach_mul_(self._gradients(), shrink)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _check_finite(self, step: int, samples: Iterable[int], loss: float, norm: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -4,13 +4,14 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.errors import PipelineError, WorkerError
 from instructlab_pipeline.processes import die_with_parent
-from instructlab_pipeline.training.failure import record_failure
+from instructlab_pipeline.training.failure import OutOfMemory, record_failure
 from instructlab_pipeline.training.job import TrainingJob
 
 
@@ -22,10 +23,10 @@ def main() -> None:
     except PipelineError as error:
         record_failure(job.failure, error)
         _exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if _is_out_of_memory(error):
-            record_failure(job.failure, _out_of_memory(error))
-        raise
+    except Exception as error:  # noqa: BLE001 - a process ends here, and the pipeline wants to know why
+        traceback.print_exc()
+        record_failure(job.failure, _out_of_memory(error) if _is_out_of_memory(error) else _crash(error))
+        _exit(WorkerError.exit_code)
     _exit(0)
 
 
@@ -94,19 +95,32 @@ def _result(trainer: Any, steps: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
-def _out_of_memory(error: BaseException) -> WorkerError:
-    first_line = str(error).partition("\n")[0] or type(error).__name__
-    return WorkerError(
-        f"a training worker is out of memory: {first_line}",
+def _out_of_memory(error: Exception) -> OutOfMemory:
+    return OutOfMemory(
+        f"a training worker is out of memory: {_first_line(error)}",
         remedy="lower train_batch_size (and raise train_gradient_accumulation_steps to learn the same), "
         "lower train_sequence_length, or raise train_num_workers",
     )
+
+
+def _crash(error: Exception) -> WorkerError:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return WorkerError(
+        f"a training worker failed in {place.filename}, line {place.lineno}: "
+        f"{type(error).__name__}: {_first_line(error)}",
+        remedy="worker.log in the stage's work folder has the whole story; the same command goes on from the last "
+        "checkpoint",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 if __name__ == "__main__":
