@@ -180,3 +180,14 @@ class _Models(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def test_a_proxy_is_taken_from_the_environment_but_not_to_this_machine(tmp_path, taxonomy, monkeypatch):
+    with TeacherServer() as proxy, TeacherServer() as teacher:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+        assert fingerprint(sdg_inputs(taxonomy, teacher.url)) == f"{MODEL} {MODEL}"
+        proxy.models = ("behind-the-proxy",)
+        assert fingerprint(sdg_inputs(taxonomy, "http://teacher.example/v1")) == "behind-the-proxy behind-the-proxy"
+        monkeypatch.setenv("NO_PROXY", "teacher.example")
+        with pytest.raises(ServiceError, match=r"teacher\.example"):
+            fingerprint(sdg_inputs(taxonomy, "http://teacher.example/v1"))

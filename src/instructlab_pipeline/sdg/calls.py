@@ -1,4 +1,4 @@
-"""What is asked and what comes back. A call's key is the digest of all that can change its reply."""
+"""What is asked and what comes back. A call's key is the digest of all that can change its reply: of its body."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
-
-from instructlab_pipeline.artifacts import digest_of
 
 REFUSED = "refused"  # the finish of a call that the endpoint will not answer, whatever we do
 
@@ -25,9 +23,11 @@ class Call:
 
     @cached_property
     def key(self) -> str:
-        return digest_of([self.model, self.messages, self.sampling, self.seed, self.schema_name, self.schema])
+        return sha256(self.body).hexdigest()
 
+    @cached_property
     def body(self) -> bytes:
+        """The request as it is sent; its fields are always in the same order."""
         schema = {"name": self.schema_name, "schema": self.schema, "strict": True}
         request = {
             "model": self.model,

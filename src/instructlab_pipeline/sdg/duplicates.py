@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 NEAR = 0.9
 SHINGLE_WORDS = 3
@@ -65,6 +66,7 @@ def bare(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
 
 
+@lru_cache(maxsize=1024)  # a leaf's texts are compared more than once
 def _print_of(text: str) -> _Print:
     spelled = _WORD.findall(text)
     words = tuple(word.lower() for word in spelled)
@@ -76,8 +78,9 @@ def _print_of(text: str) -> _Print:
 def _guarded(spelled: list[str]) -> Iterator[str]:
     """Numbers, and words with a capital that do not begin the text: exchanging one makes another question."""
     for index, word in enumerate(spelled):
-        if any(character.isdigit() for character in word) or (index and word != word.lower()):
-            yield word.lower()
+        lower = word.lower()
+        if not word.isalpha() or (index and word != lower):
+            yield lower
 
 
 def _prefix(found: _Print) -> list[tuple[str, ...]]:

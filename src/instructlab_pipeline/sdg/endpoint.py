@@ -13,8 +13,10 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.sdg.calls import Call, Reply
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 600.0
 LONGEST_REPLY_BYTES = 8 << 20
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _KEEP_ALIVE_S = 60.0
 
 
@@ -54,12 +57,20 @@ class Endpoint:
     url: str
     session: "ClientSession"
 
+    @cached_property
+    def proxy(self) -> str | None:
+        """From HTTP_PROXY, HTTPS_PROXY and NO_PROXY. aiohttp would look there for each request, in a thread."""
+        parts = urlsplit(self.url)
+        if parts.hostname in LOOPBACK or proxy_bypass(str(parts.hostname)):
+            return None
+        return getproxies().get(parts.scheme)
+
     async def complete(self, call: Call) -> Reply:
         """Raises:
         Busy, Unsteady, Refused: see the top of this file.
         ServiceError: no call to this endpoint can succeed.
         """
-        body = await self._exchange("POST", "/chat/completions", call.body())
+        body = await self._exchange("POST", "/chat/completions", call.body)
         try:
             return _reply(json.loads(body))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -77,7 +88,7 @@ class Endpoint:
         import aiohttp
 
         try:
-            async with self.session.request(method, self.url + path, data=body) as response:
+            async with self.session.request(method, self.url + path, data=body, proxy=self.proxy) as response:
                 content = await self._content(response)
                 if response.status != 200:
                     raise self._trouble(path, response.status, content, response.headers)
@@ -126,14 +137,14 @@ class Endpoint:
 
 @asynccontextmanager
 async def open_session() -> AsyncIterator["ClientSession"]:
-    """One pool of kept connections; proxies and certificate authorities come from the environment."""
+    """One pool of kept connections; the key and the certificate authorities come from the environment."""
     import aiohttp
 
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=ssl.create_default_context())
     timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, trust_env=True) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         yield session
 
 

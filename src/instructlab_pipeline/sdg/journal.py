@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
@@ -22,12 +22,14 @@ from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.sdg.calls import Reply
 
 KEY_LENGTH = 64
+SYNC_INTERVAL_S = 0.05  # what a power cut can cost
 _CHECKSUM_LENGTH = 8
 _HEAD = _CHECKSUM_LENGTH + 1 + KEY_LENGTH + 1
 
 
 def encode(key: str, reply: Reply) -> bytes:
-    content = f"{key} {json.dumps(asdict(reply), ensure_ascii=False)}".encode()
+    fields = {name: getattr(reply, name) for name in Reply.__slots__}
+    content = f"{key} {json.dumps(fields, ensure_ascii=False)}".encode()
     return b"%08x %s\n" % (crc32(content), content)
 
 
@@ -111,6 +113,7 @@ class Journal:
                 await asyncio.to_thread(os.fdatasync, self._segment)
             except OSError as error:
                 raise self._broken(error) from error
+            await asyncio.sleep(SYNC_INTERVAL_S)
 
     def _raise_failed_sync(self) -> None:
         if self._syncing is not None and self._syncing.done() and not self._syncing.cancelled():

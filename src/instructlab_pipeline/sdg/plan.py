@@ -36,10 +36,14 @@ class Planner:
     _exhausted: set[Unit] = field(default_factory=set)
 
     def plan(self, stream: str, needed: Sequence[int], share: float) -> list[Ask]:
-        """Calls that should give `needed[i]` more items for each seed example i, when `share` of the items pass."""
-        calls = math.ceil(sum(needed) / (self.items_per_call * max(share, SMALLEST_YIELD)))
+        """Calls that should give `needed[i]` more items for each seed example i, when `share` of the items pass.
+
+        A little more is asked for than that, by one standard deviation, so that one round is mostly enough.
+        """
+        missing, share = sum(needed), max(share, SMALLEST_YIELD)
+        calls = math.ceil((missing + math.sqrt(missing * (1 - share))) / (self.items_per_call * share))
         open_needs = [float(need) for need in needed]
-        gain = sum(needed) / max(calls, 1)
+        gain = missing / max(calls, 1)
         asks = []
         for _ in range(calls):
             ask = self._next(stream, open_needs)

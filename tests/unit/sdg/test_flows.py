@@ -75,7 +75,7 @@ def complaints(tmp_path, old, new, kind="freeform"):
     [
         ("kind: freeform", "kind: poem", "'poem' is not one of"),
         ("by: teacher", "by: nobody", "'nobody' is not one of"),
-        ("expected_yield: 0.7", "expected_yield: 7", "7 is greater than the maximum of 1"),
+        ("expected_yield: 0.65", "expected_yield: 7", "7 is greater than the maximum of 1"),
         ("count: 5", "count: many", "'many' is not of type 'integer'"),
         ("each: instructions", "each: orders", "is not a list of the reply"),
         ("as: question\n", "as: order\n", "`question` is not known here"),

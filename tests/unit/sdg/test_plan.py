@@ -58,8 +58,8 @@ def test_calls_are_spread_over_chunks_seed_examples_and_forms():
 
 def test_more_is_asked_for_when_less_passes():
     assert len(planner().plan(TRAINING, [10] * 5, 1.0)) == 10
-    assert len(planner().plan(TRAINING, [10] * 5, 0.5)) == 20
-    assert len(planner().plan(TRAINING, [10] * 5, 0.0)) == 50
+    assert len(planner().plan(TRAINING, [10] * 5, 0.5)) == 22
+    assert len(planner().plan(TRAINING, [10] * 5, 0.0)) == 57
     assert planner().plan(TRAINING, [0] * 5, 0.5) == []
 
 
