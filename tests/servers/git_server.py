@@ -76,12 +76,16 @@ class HttpGit:
 
 
 @contextmanager
-def http_git(folder: Path, *, user: str = "", password: str = "") -> Iterator[HttpGit]:
-    """Serve every repository below `folder` by smart HTTP, to whoever knows `user` and `password` if they are given."""
+def http_git(folder: Path, *, user: str = "", password: str = "", protocol: int = 2) -> Iterator[HttpGit]:
+    """Serve every repository below `folder` by smart HTTP, to whoever knows `user` and `password` if they are given.
+
+    With `protocol` 0 it is a server of before 2018, which gives out branches and tags but no other commit.
+    """
     server = ThreadingHTTPServer((HOST, 0), _Backend)
     served = HttpGit(url=f"http://{HOST}:{server.server_port}")
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    server.folder, server.requests, server.authorization = folder, served.requests, f"Basic {token}" if user else ""
+    server.folder, server.requests, server.protocol = folder, served.requests, protocol
+    server.authorization = f"Basic {token}" if user else ""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -124,7 +128,7 @@ class _Backend(BaseHTTPRequestHandler):
             **os.environ,
             "GIT_PROJECT_ROOT": str(self.server.folder),
             "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", "") if self.server.protocol else "",
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "REQUEST_METHOD": self.command,
             "PATH_INFO": path,

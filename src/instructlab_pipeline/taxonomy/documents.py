@@ -69,7 +69,7 @@ class Library:
         wanted = leaf.qna.data["document"]
         shelf = self._shelf(wanted["repo"], wanted["commit"])
         if isinstance(shelf, SourceError):
-            return [], [_fault(leaf, "repo", shelf)]
+            return [], [_fault(leaf, "commit" if isinstance(shelf, git.UnknownRevisionError) else "repo", shelf)]
         paths, faults = _chosen(leaf, shelf.paths)
         documents = []
         for path in paths:

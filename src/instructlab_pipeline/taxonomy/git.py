@@ -22,6 +22,10 @@ ALL_HISTORY = "2147483647"  # git's word for it
 SYMLINK, SUBMODULE = "120000", "160000"
 
 
+class UnknownRevisionError(SourceError):
+    """The repository is there, the revision is not."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TreeFile:
     """One entry of a commit; `size` in bytes, 0 for a submodule."""
@@ -138,12 +142,11 @@ def _reference_names(revision: str | None) -> list[str]:
     return [f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}"]
 
 
-def _unknown(url: GitUrl, revision: str | None) -> SourceError:
+def _unknown(url: GitUrl, revision: str | None) -> UnknownRevisionError:
     if revision is None:
-        return SourceError(f"{url.shown} has no commit yet", remedy="commit the taxonomy to its default branch")
-    return SourceError(
-        f"{url.shown} has no branch, tag or commit {revision!r}", remedy="check the name, and that it is pushed"
-    )
+        return UnknownRevisionError(f"{url.shown} has no commit yet", remedy="commit to its default branch")
+    message = f"{url.shown} has no branch, tag or commit {revision!r}"
+    return UnknownRevisionError(message, remedy="check its name, and that it is pushed")
 
 
 @contextmanager

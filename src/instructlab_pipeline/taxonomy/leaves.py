@@ -109,7 +109,10 @@ def _skill_kind(examples: Sequence[Mapping[str, Any]]) -> str:
 
 def _knowledge_examples(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for example in data["seed_examples"]:
-        yield {"context": example["context"], "pairs": [_pair(pair) for pair in example["questions_and_answers"]]}
+        yield {
+            "context": example["context"].strip(),
+            "pairs": [_pair(pair) for pair in example["questions_and_answers"]],
+        }
 
 
 def _skill_examples(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -119,7 +122,7 @@ def _skill_examples(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         pair, context = _pair(example), example.get("context")
         if context is not None and not grounded:
             pair["question"] = f"{context.strip()}\n\n{pair['question']}"
-        yield {"context": context if grounded else None, "pairs": [pair]}
+        yield {"context": context.strip() if grounded else None, "pairs": [pair]}
 
 
 def _pair(item: Mapping[str, Any]) -> dict[str, str]:

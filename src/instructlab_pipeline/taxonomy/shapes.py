@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -9,6 +10,17 @@ KNOWLEDGE = "knowledge"
 SKILL = "skill"
 OLDEST_KNOWLEDGE = 3
 VERSIONS = (1, 2, 3)
+
+# What YAML makes of a value; people write `yes` or `5` and mean text. A boolean is a number to Python: it comes first.
+YAML_KINDS: tuple[tuple[Any, str], ...] = (
+    (type(None), "empty"),
+    (bool, "a boolean"),
+    (int | float, "a number"),
+    (date, "a date"),
+    (dict, "a mapping"),
+    (list, "a list"),
+    (str, "text"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,7 @@ def complaints(shape: Shape, value: Any, path: Path = ()) -> Iterator[Complaint]
             yield from _about_text(shape, value, path)
         case Version():
             if isinstance(value, bool) or not isinstance(value, int | float) or value != shape.number:
-                yield Complaint(path=path, message=f"version is {_shown(value)}, a number from 1 to 3 is needed")
+                yield Complaint(path=path, message=f"version is {_kind(value)}, not the number {shape.number}")
         case List():
             yield from _about_list(shape, value, path)
         case Record():
@@ -107,15 +119,15 @@ def complaints(shape: Shape, value: Any, path: Path = ()) -> Iterator[Complaint]
 
 def _about_text(shape: Text, value: Any, path: Path) -> Iterator[Complaint]:
     if not isinstance(value, str):
-        hint = "" if isinstance(value, dict | list) or value is None else "; put it in quotes"
-        yield Complaint(path=path, message=f"{_name(path)} is {_shown(value)}, not text{hint}")
+        hint = "" if value is None or isinstance(value, dict | list) else "; put it in quotes"
+        yield Complaint(path=path, message=f"{_name(path)} is {_kind(value)}, not text{hint}")
     elif len(value) < shape.min_length:
         yield Complaint(path=path, message=f"{_name(path)} is empty")
 
 
 def _about_list(shape: List, value: Any, path: Path) -> Iterator[Complaint]:
     if not isinstance(value, list):
-        yield Complaint(path=path, message=f"{_name(path)} is {_shown(value)}, not a list")
+        yield Complaint(path=path, message=f"{_name(path)} is {_kind(value)}, not a list")
         return
     if len(value) < shape.min_items:
         message = f"{_name(path)} has {len(value)} of the at least {shape.min_items} items that it needs"
@@ -131,7 +143,7 @@ def _about_list(shape: List, value: Any, path: Path) -> Iterator[Complaint]:
 
 def _about_record(shape: Record, value: Any, path: Path) -> Iterator[Complaint]:
     if not isinstance(value, dict):
-        yield Complaint(path=path, message=f"{_name(path)} is {_shown(value)}, not a mapping")
+        yield Complaint(path=path, message=f"{_name(path)} is {_kind(value)}, not a mapping")
         return
     for name in shape.required:
         if name not in value:
@@ -150,9 +162,5 @@ def _name(path: Path) -> str:
     return f"{above[-1]} {last + 1}" if isinstance(last, int) else str(last)
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return str(value)[:40]
+def _kind(value: Any) -> str:
+    return next((name for kind, name in YAML_KINDS if isinstance(value, kind)), "of a kind that has no place here")

@@ -54,7 +54,7 @@ def test_a_refusal_says_what_to_do(status, code, kind, remedy):
 
 def test_a_body_that_repeats_keys_stays_out_of_the_reason():
     text = (
-        "Generic S3 error: Error performing GET http://h/b in 5ms - Server returned non-2xx status code: 403 Forbidden: "
+        "Generic S3 error: Error performing GET http://h/b - Server returned non-2xx status code: 403 Forbidden: "
         "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>mine</AWSAccessKeyId></Error>"
     )
     failure = Failure.read(text, kind="GenericError")

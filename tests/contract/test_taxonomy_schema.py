@@ -1,0 +1,169 @@
+"""Our verdict on a file against that of InstructLab's own package."""
+
+import copy
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from instructlab.schema.taxonomy import TaxonomyParser, TaxonomyReadingException
+
+from instructlab_pipeline.taxonomy.faults import errors
+from instructlab_pipeline.taxonomy.tree import leaves_of_path
+
+SKILL = {
+    "version": 3,
+    "created_by": "me",
+    "task_description": "Do it.",
+    "seed_examples": [{"question": f"Question {i}?", "answer": f"Answer {i}."} for i in range(5)],
+}
+KNOWLEDGE = {
+    "version": 3,
+    "created_by": "me",
+    "domain": "moons",
+    "document_outline": "About moons.",
+    "document": {"repo": "../documents", "commit": "abc", "patterns": ["*.md"]},
+    "seed_examples": [
+        {
+            "context": f"Context {i}.",
+            "questions_and_answers": [{"question": f"Question {i}.{j}?", "answer": f"Answer {j}."} for j in range(3)],
+        }
+        for i in range(5)
+    ],
+}
+
+
+def changed(value, path, new):
+    """A copy with `new` at `path`; without what is there where `new` is None."""
+    value = copy.deepcopy(value)
+    place = value
+    for step in path[:-1]:
+        place = place[step]
+    if new is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = new
+    return yaml.safe_dump(value, sort_keys=False)
+
+
+def skill(*path, new=None):
+    return "compositional_skills", changed(SKILL, path, new)
+
+
+def knowledge(*path, new=None):
+    return "knowledge", changed(KNOWLEDGE, path, new)
+
+
+def skill_text(**replaced):
+    text = changed(SKILL, ("created_by",), "me")
+    for old, new in replaced.values():
+        assert old in text
+        text = text.replace(old, new, 1)
+    return "compositional_skills", text
+
+
+SMALL = {**SKILL, "version": 1, "seed_examples": [{"question": "Question?", "answer": "Answer."}]}
+PAIR = ("seed_examples", 1, "questions_and_answers", 2)
+FILES = {
+    "skill": skill("created_by", new="me"),
+    "skill v2": skill("version", new=2),
+    "skill v1": skill("version", new=1),
+    "skill without version": skill("version"),
+    "skill v1 with an empty description": skill_text(v1=("version: 3", "version: 1"), none=("Do it.", "''")),
+    "skill v3 with an empty description": skill("task_description", new=""),
+    "skill with contexts": skill("seed_examples", 0, "context", new="Given this."),
+    "skill with an empty context": skill("seed_examples", 0, "context", new=""),
+    "skill with a number as answer": skill("seed_examples", 0, "answer", new=5),
+    "skill with a boolean as answer": skill("seed_examples", 0, "answer", new=True),
+    "skill with a date as answer": skill_text(date=("Answer 0.", "2026-01-01")),
+    "skill with an impossible date": skill_text(date=("Answer 0.", "2026-13-01")),
+    "skill without an answer": skill("seed_examples", 0, "answer"),
+    "skill with an empty answer": skill("seed_examples", 0, "answer", new=""),
+    "skill with a null answer": skill_text(null=("Answer 0.", "null")),
+    "skill with an unknown key": skill("attribution", new="none"),
+    "skill with an unknown key in an example": skill("seed_examples", 0, "hint", new="none"),
+    "skill with four examples": skill("seed_examples", new=SKILL["seed_examples"][:4]),
+    "skill v1 with one example": ("compositional_skills", yaml.safe_dump(SMALL, sort_keys=False)),
+    "skill v1 without examples": ("compositional_skills", "created_by: me\ntask_description: x\nseed_examples: []\n"),
+    "skill with a repeated example": skill("seed_examples", 1, new=dict(SKILL["seed_examples"][0])),
+    "skill with examples as a mapping": skill("seed_examples", new={"question": "a", "answer": "b"}),
+    "skill without a writer": skill("created_by"),
+    "skill with a number as writer": skill("created_by", new=5),
+    "skill v4": skill("version", new=4),
+    "skill v0": skill("version", new=0),
+    "skill with a text as version": skill("version", new="3"),
+    "skill with a word as version": skill("version", new="three"),
+    "skill with version 3.0": skill("version", new=3.0),
+    "skill with version 2.5": skill("version", new=2.5),
+    "skill with a boolean as version": skill("version", new=True),
+    "skill with a null version": skill_text(version=("version: 3", "version: null")),
+    "skill with trailing spaces": skill_text(space=("created_by: me", "created_by: me ")),
+    "skill with a blank line at its end": ("compositional_skills", skill("created_by", new="me")[1] + "\n"),
+    "skill without a newline at its end": ("compositional_skills", skill("created_by", new="me")[1].rstrip("\n")),
+    "skill with a key twice": skill_text(key=("created_by: me\n", "created_by: me\ncreated_by: you\n")),
+    "skill v1 with a key twice": ("compositional_skills", skill("version")[1] + "created_by: you\n"),
+    "skill v1 with trailing spaces": ("compositional_skills", skill("version")[1].replace("me\n", "me  \n", 1)),
+    "skill with too many spaces after a colon": skill_text(space=("created_by: me", "created_by:   me")),
+    "skill with a very long line": skill("task_description", new="word" * 100),
+    "skill with lint switched off": skill_text(space=("created_by: me", "created_by: me  # yamllint disable-line")),
+    "skill with a comment that sticks": skill_text(comment=("created_by: me", "created_by: me #sticks")),
+    "skill with other indentation": ("compositional_skills", yaml.safe_dump(SKILL, sort_keys=False, indent=4)),
+    "skill with two documents": ("compositional_skills", skill("created_by", new="me")[1] + "---\na: 1\n"),
+    "skill with an alias": skill_text(first=("Question 0?", "&first Question?"), second=("Answer 1.", "*first")),
+    "skill with a merge": skill_text(merge=("- question: Question 1?\n", "- <<: {question: Which}\n")),
+    "skill with a foreign tag": skill_text(tag=("Answer 1.", "!!python/name:os.system ''")),
+    "skill with windows line ends": ("compositional_skills", skill("created_by", new="me")[1].replace("\n", "\r\n")),
+    "foundational skill": ("foundational_skills", yaml.safe_dump(SKILL, sort_keys=False)),
+    "knowledge below skills": ("compositional_skills", yaml.safe_dump(KNOWLEDGE, sort_keys=False)),
+    "skill below knowledge": ("knowledge", yaml.safe_dump(SKILL, sort_keys=False)),
+    "knowledge": knowledge("created_by", new="me"),
+    "knowledge v2": knowledge("version", new=2),
+    "knowledge without version": knowledge("version"),
+    "knowledge without domain": knowledge("domain"),
+    "knowledge with a description": knowledge("task_description", new="Do it."),
+    "knowledge with a relative repository": knowledge("document", "repo", new="./"),
+    "knowledge without patterns": knowledge("document", "patterns", new=[]),
+    "knowledge with a pattern twice": knowledge("document", "patterns", new=["*.md", "*.md"]),
+    "knowledge with a pattern as text": knowledge("document", "patterns", new="*.md"),
+    "knowledge with a number as commit": knowledge("document", "commit", new=1234567),
+    "knowledge with an unknown key in its document": knowledge("document", "branch", new="main"),
+    "knowledge with an unknown key in a pair": knowledge(*PAIR, "hint", new="none"),
+    "knowledge with an unknown key in an example": knowledge("seed_examples", 1, "hint", new="none"),
+    "knowledge with two pairs": knowledge("seed_examples", 1, "questions_and_answers", 2),
+    "knowledge with a pair twice": knowledge(
+        *PAIR, new=dict(KNOWLEDGE["seed_examples"][1]["questions_and_answers"][0])
+    ),
+    "knowledge with a number as answer": knowledge(*PAIR, "answer", new=12),
+    "knowledge without a context": knowledge("seed_examples", 1, "context"),
+    "an empty file": ("knowledge", ""),
+    "a comment": ("knowledge", "# nothing yet\n"),
+    "an empty mapping": ("knowledge", "{}\n"),
+    "a list": ("knowledge", "- a\n"),
+    "a text": ("knowledge", "a\n"),
+    "no YAML": ("knowledge", "a: [\n"),
+    "a control character": ("knowledge", "a: \x01\n"),
+    "a tab as indentation": ("knowledge", "a:\n\tb: 1\n"),
+    "nesting without end": ("knowledge", "[" * 3000),
+    "a byte order mark": ("compositional_skills", "\ufeff" + yaml.safe_dump(SKILL, sort_keys=False)),
+}
+
+
+def verdict_of_instructlab(path):
+    parser = TaxonomyParser(schema_version=0, yamllint_strict=True, message_format="LOGGING")
+    try:
+        return parser.parse(path).errors == 0
+    except TaxonomyReadingException:
+        return False
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_verdict_is_that_of_instructlab(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # where it finds yamllint
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    folder, text = FILES[name]
+    path = tmp_path / folder / "leaf" / "qna.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode())
+    _, faults = leaves_of_path(path)
+    assert (not errors(faults)) == verdict_of_instructlab(path), [str(fault) for fault in faults]

@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
+from servers.tiny_model import write_tiny_model
+
+BLOCKS = (
+    "# Title",
+    "## A heading\nwith text right below it",
+    "Underlined\n==========",
+    "A paragraph with wörds and 漢字, which goes on. And on.\nA second line of it.",
+    "- one\n- two\n  - three",
+    "| a | b |\n|---|---|\n| 1 | 2 |",
+    "```\n# no heading\n\ncode\n```",
+    "    indented code",
+    "x" * 300,
+    "<div>html</div>",
+    "\u2028\u00a0\x1c",
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_file(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model")) / "tokenizer.json"
+
+
+def assert_nothing_lost(document, chunks):
+    position = 0
+    for chunk in chunks:
+        assert document[chunk.start : chunk.end] == chunk.text
+        assert chunk.start >= position
+        assert not document[position : chunk.start].strip()
+        position = chunk.end
+    assert not document[position:].strip()
+
+
+@given(blocks=st.lists(st.sampled_from(BLOCKS)), gap=st.sampled_from(["\n\n", "\n", "\r\n\r\n", "\n \t\n\n"]))
+@settings(max_examples=60, deadline=None)
+def test_markdown_is_cut_with_nothing_lost_or_doubled(tokenizer_file, blocks, gap):
+    document = gap.join(blocks)
+    chunks = list(Chunker(tokenizer_file, max_tokens=40).chunks(document))
+    assert_nothing_lost(document, chunks)
+    assert all(0 < chunk.num_tokens <= 40 for chunk in chunks)
+
+
+@given(document=st.text())
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_cut_with_nothing_lost_or_doubled(tokenizer_file, document):
+    assert_nothing_lost(document, Chunker(tokenizer_file, max_tokens=16).chunks(document))
+
+
+def test_a_chunk_knows_the_headings_above_it(tokenizer_file):
+    document = (
+        "# Moons\n\nIntroduction.\n\n## Io\n\nText.\n\n```\n# no heading\n```\n\n### Seas\n\nNone.\n\n"
+        "Europa\n------\n\nIce.\n"
+    )
+    paths = {chunk.text: chunk.headings for chunk in Chunker(tokenizer_file, max_tokens=25).chunks(document)}
+    assert [headings for text, headings in paths.items() if text.startswith("## Io")] == [("Moons", "Io")]
+    assert [headings for text, headings in paths.items() if "None." in text] == [("Moons", "Io", "Seas")]
+    assert [headings for text, headings in paths.items() if "Ice." in text] == [("Moons", "Europa")]
+
+
+def test_the_capacity_leaves_half_of_the_sequence_free():
+    assert capacity(512) == 256
+    assert capacity(100_000) == 1000
+
+
+def test_a_sequence_too_short_for_any_document_is_refused():
+    with pytest.raises(SourceError, match="train_sequence_length is 20") as refusal:
+        capacity(20)
+    assert "32" in refusal.value.remedy
+
+
+def test_a_tokenizer_that_is_none_is_refused(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(SourceError, match=r"tokenizer\.json"):
+        Chunker(tmp_path / "tokenizer.json", max_tokens=100)

@@ -1,0 +1,33 @@
+import pytest
+
+from instructlab_pipeline.taxonomy.patterns import matching, near_misses
+
+PATHS = [".hidden.md", "README.md", "docs/a.md", "docs/deep/b.md", "docs/deep/c.txt", "moons.md"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths"),
+    [
+        ("*.md", ["README.md", "moons.md"]),
+        ("./moons.md", ["moons.md"]),
+        ("docs/*", ["docs/a.md"]),
+        ("docs/**", ["docs/a.md", "docs/deep/b.md", "docs/deep/c.txt"]),
+        ("**/*.md", ["README.md", "docs/a.md", "docs/deep/b.md", "moons.md"]),
+        ("docs/**/b.md", ["docs/deep/b.md"]),
+        ("**/deep/*.tx?", ["docs/deep/c.txt"]),
+        ("[Mm]oons.md", ["moons.md"]),
+        (".hidden.*", [".hidden.md"]),
+        ("../*.md", []),
+        ("*.pdf", []),
+        ("", []),
+    ],
+)
+def test_a_pattern_matches_as_in_a_shell(pattern, paths):
+    assert matching(pattern, PATHS) == paths
+
+
+def test_near_misses_see_past_case_folder_and_spelling():
+    assert near_misses("Moons.md", PATHS) == ["moons.md"]
+    assert "docs/a.md" in near_misses("a.md", PATHS)
+    assert near_misses("monos.md", PATHS)[0] == "moons.md"
+    assert near_misses("entirely-different.pdf", PATHS) == []
