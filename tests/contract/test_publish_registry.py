@@ -119,6 +119,24 @@ def test_a_version_with_one_changed_shard_sends_only_that(finished, plain, tmp_p
     assert LARGE < facts["bytes_sent"] < LARGE + (2 << 20)
 
 
+def test_an_image_that_is_there_is_not_even_read(finished, plain, tmp_path):
+    inputs = replace(finished, output_oci_model_uri=f"{plain.host}/org/known:latest")
+    inputs = with_one_shard_changed(inputs, tmp_path / "run")
+    context = context_in(tmp_path / "publish")
+    first = run(inputs, context)
+    for shard in (inputs.train_phase_2 / "model" / "shards").iterdir():
+        shard.unlink()
+    assert run(inputs, context)["digest"] == first["digest"]
+
+
+def test_a_layer_that_is_remembered_but_gone_is_checked_and_sent(finished, plain, tmp_path):
+    inputs = replace(finished, output_oci_model_uri=f"{plain.host}/org/here:latest")
+    first = run(inputs, context_in(tmp_path / "publish"))
+    elsewhere = replace(inputs, output_oci_model_uri=f"{plain.host}/org/elsewhere:latest")
+    second = run(elsewhere, context_in(tmp_path / "publish"))
+    assert (second["layers_sent"], second["digest"]) == (3, first["digest"])
+
+
 def test_the_published_folder_loads_in_transformers(finished, plain, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

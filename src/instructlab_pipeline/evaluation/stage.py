@@ -123,6 +123,7 @@ def _evaluate(inputs: _EvaluationInputs, tuned: Candidate, context: Context, *, 
         },
         "verdict": verdict.word,
         "clear": verdict.clear,
+        "threshold": inputs.eval_quality_threshold,
         "generated": {"base": base_answers.generated, "tuned": tuned_answers.generated},
     }
 

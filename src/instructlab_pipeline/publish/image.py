@@ -4,6 +4,7 @@ Pure. Nothing of the machine, the user or the hour gets in, so that the same fil
 large file alone in its layer is sent again only when it changed.
 """
 
+import hashlib
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from functools import cached_property
 from itertools import chain
 from pathlib import PurePosixPath
 
+from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.publish.blob import Blob, Piece
 
 ROOT = "models"  # where KServe looks for a model in an image
 LARGE_BYTES = 16 << 20  # from here on, a file has a layer of its own
+FORMAT = 1  # raise it when the same entries give other bytes
 _END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -35,6 +38,11 @@ class Layer:
     entries: tuple[Entry, ...]
 
     @cached_property
+    def identity(self) -> str:
+        """The same for layers with the same bytes, told from what is known of their files without reading them."""
+        return digest_of([FORMAT, *([entry.path, entry.size, _sha256(entry.content)] for entry in self.entries)])
+
+    @cached_property
     def blob(self) -> Blob:
         """An uncompressed tar: the folders above the files, then each file, padded to whole blocks."""
         folders = sorted({str(folder) for entry in self.entries for folder in _folders(entry.path)})
@@ -48,6 +56,10 @@ def layers(entries: Iterable[Entry]) -> tuple[Layer, ...]:
     small = tuple(entry for entry in ordered if entry.size < LARGE_BYTES)
     alone = tuple(Layer(entries=(entry,)) for entry in ordered if entry.size >= LARGE_BYTES)
     return (*alone, Layer(entries=small)) if small else alone
+
+
+def _sha256(content: Piece) -> str:
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content.sha256
 
 
 def _folders(path: str) -> list[PurePosixPath]:

@@ -14,11 +14,13 @@ from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish.blob import Blob
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.image import Layer
+from instructlab_pipeline.publish.memory import Memory
 from instructlab_pipeline.publish.oci import (
     CONFIG_TYPE,
     LAYER_TYPE,
     Descriptor,
     config_document,
+    describe,
     digest_of_bytes,
     manifest_document,
 )
@@ -31,6 +33,7 @@ AT_ONCE = 4  # layers on their way
 class Image:
     layers: Sequence[Layer]
     annotations: Mapping[str, str]
+    tags: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,28 +47,27 @@ class Pushed:
     bytes_sent: int
 
 
-async def push(image: Image, destination: Destination, tags: Sequence[str], events: Events) -> Pushed:
+async def push(image: Image, destination: Destination, *, memory: Memory, events: Events) -> Pushed:
     """Write every blob that is not there, then the manifest under each tag.
 
     Raises:
         SourceError: a file is not what was sealed.
         ServiceError: the destination failed, or holds another manifest than was sent.
     """
-    way = _Way(destination, events, total=sum(layer.blob.size for layer in image.layers))
-    layers = await _all([way.deliver(LAYER_TYPE, layer.blob) for layer in image.layers])
-    layers_sent = way.blobs_sent
-    config = await way.deliver(CONFIG_TYPE, Blob((config_document(layers, image.annotations),)))
+    way = _Way(destination, memory, events, total=sum(layer.blob.size for layer in image.layers))
+    layers = await _all([way.deliver(layer) for layer in image.layers])
+    config = await way.deliver_document(CONFIG_TYPE, config_document(layers, image.annotations))
 
     manifest = manifest_document(config, layers, image.annotations)
     digest = digest_of_bytes(manifest)
-    for tag in tags:
+    for tag in image.tags:
         await destination.tag(tag, manifest)
-    await _read_back(destination, [digest, *tags], digest)
+    await _read_back(destination, [digest, *image.tags], digest)
     return Pushed(
         digest=digest,
         size_bytes=sum(part.size for part in (*layers, config)) + len(manifest),
         layers=layers,
-        layers_sent=layers_sent,
+        layers_sent=way.layers_sent,
         bytes_sent=way.bytes_sent,
     )
 
@@ -75,26 +77,41 @@ class _Way:
     """Blobs on their way, and how many bytes of them have gone."""
 
     destination: Destination
+    memory: Memory
     events: Events
     total: int
     bytes_sent: int = 0
-    blobs_sent: int = 0
+    layers_sent: int = 0
     _skipped: int = 0
     _telling: threading.Lock = field(default_factory=threading.Lock)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    async def deliver(self, media_type: str, blob: Blob) -> Descriptor:
+    async def deliver(self, layer: Layer) -> Descriptor:
         async with self._room:
-            digest = await in_steps(blob.hashing())
-            descriptor = Descriptor(media_type=media_type, digest=digest, size=blob.size)
-            if await self.destination.has(descriptor):
-                with self._telling:
-                    self._skipped += blob.size
-                    self._tell()
-            else:
-                await self.destination.put(descriptor, blob, self._sent)
-                self.blobs_sent += 1
+            known = self.memory.digest(layer)
+            if known is not None and await self._is_there(_descriptor(known, layer)):
+                return _descriptor(known, layer)
+            digest = await in_steps(layer.blob.hashing())
+            self.memory.keep(layer, digest)
+            descriptor = _descriptor(digest, layer)
+            if not await self._is_there(descriptor):
+                await self.destination.put(descriptor, layer.blob, self._sent)
+                self.layers_sent += 1
             return descriptor
+
+    async def deliver_document(self, media_type: str, content: bytes) -> Descriptor:
+        descriptor = describe(media_type, content)
+        if not await self.destination.has(descriptor):
+            await self.destination.put(descriptor, Blob((content,)), self._sent)
+        return descriptor
+
+    async def _is_there(self, descriptor: Descriptor) -> bool:
+        if not await self.destination.has(descriptor):
+            return False
+        with self._telling:
+            self._skipped += descriptor.size
+            self._tell()
+        return True
 
     def _sent(self, count: int) -> None:
         """Called from whichever thread writes."""
@@ -105,6 +122,10 @@ class _Way:
     def _tell(self) -> None:
         done = min(self.bytes_sent + self._skipped, self.total)
         self.events.progress("publish", done, self.total, unit="B")
+
+
+def _descriptor(digest: str, layer: Layer) -> Descriptor:
+    return Descriptor(media_type=LAYER_TYPE, digest=digest, size=layer.blob.size)
 
 
 async def _all(deliveries: Sequence[Coroutine[Any, Any, Descriptor]]) -> list[Descriptor]:

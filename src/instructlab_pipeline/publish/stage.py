@@ -11,12 +11,13 @@ from typing import Any
 
 from instructlab_pipeline.artifacts import Artifact, Facts, write_atomically
 from instructlab_pipeline.errors import GateError
-from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish.blob import SealedFile
 from instructlab_pipeline.publish.card import Origin, annotations, model_card
+from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.image import Entry, Layer, layers
 from instructlab_pipeline.publish.layout import open_layout
+from instructlab_pipeline.publish.memory import Memory
 from instructlab_pipeline.publish.push import Image, Pushed, push
 from instructlab_pipeline.publish.reference import Reference, RegistryReference, parse, version_tag
 from instructlab_pipeline.publish.registry import connect
@@ -53,9 +54,9 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
 
     reference = parse(inputs.output_oci_model_uri)
     origin = _origin(inputs, verdict)
-    image = Image(layers=_layers(files, origin), annotations=annotations(origin))
     tags = sorted({reference.tag, version_tag(inputs.output_model_version)})
-    pushed = _publish(image, tags, reference, insecure=inputs.output_registry_insecure, events=context.events)
+    image = Image(layers=_layers(files, origin), annotations=annotations(origin), tags=tags)
+    pushed = _publish(image, reference, insecure=inputs.output_registry_insecure, context=context)
     record = {
         "reference": str(reference),
         "pinned": reference.pinned(pushed.digest),
@@ -75,18 +76,20 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
     }
 
 
-def _publish(image: Image, tags: list[str], reference: Reference, *, insecure: bool, events: Events) -> Pushed:
+def _publish(image: Image, reference: Reference, *, insecure: bool, context: Context) -> Pushed:
     if isinstance(reference, RegistryReference):
-        return asyncio.run(_push_to_registry(image, tags, reference, insecure=insecure, events=events))
+        return asyncio.run(_push_to_registry(image, reference, insecure=insecure, context=context))
     with open_layout(reference.directory) as layout:
-        return asyncio.run(push(image, layout, tags, events))
+        return asyncio.run(_push(image, layout, context))
 
 
-async def _push_to_registry(
-    image: Image, tags: list[str], reference: RegistryReference, *, insecure: bool, events: Events
-) -> Pushed:
+async def _push_to_registry(image: Image, reference: RegistryReference, *, insecure: bool, context: Context) -> Pushed:
     async with connect(reference, insecure=insecure) as registry:
-        return await push(image, registry, tags, events)
+        return await _push(image, registry, context)
+
+
+async def _push(image: Image, destination: Destination, context: Context) -> Pushed:
+    return await push(image, destination, memory=Memory(context.cache / "layers"), events=context.events)
 
 
 def _tuned_files(inputs: PublishInputs) -> dict[str, SealedFile]:

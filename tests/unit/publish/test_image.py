@@ -91,6 +91,15 @@ def test_the_order_in_which_files_are_found_does_not_matter():
     assert [digest_of(layer.blob) for layer in there] == [digest_of(layer.blob) for layer in back]
 
 
+def test_a_layers_identity_is_told_without_reading_its_files(tmp_path):
+    file = SealedFile(path=tmp_path / "none", size=5, sha256="1" * 64)
+    moved = SealedFile(path=tmp_path / "elsewhere", size=5, sha256="1" * 64)
+    other = SealedFile(path=tmp_path / "none", size=5, sha256="2" * 64)
+    first, second, third = (Layer(entries=(Entry(path="a", content=each),)) for each in (file, moved, other))
+    assert first.identity == second.identity != third.identity
+    assert first.identity != Layer(entries=(Entry(path="b", content=file),)).identity
+
+
 def test_a_file_of_many_gigabytes_has_a_header(tmp_path):
     huge = SealedFile(path=tmp_path / "none", size=20 << 30, sha256="")
     assert Layer(entries=(Entry(path="huge", content=huge),)).blob.size > 20 << 30
