@@ -17,7 +17,7 @@ def outcome(results: Sequence[StageResult]) -> dict[str, Any]:
         found["generation"] = _generation(sdg)
     if final := by_name.get("eval_final"):
         facts = final.artifact.facts
-        found["evaluation"] = {name: facts[name] for name in ("metrics", "verdict", "clear", "n")}
+        found["evaluation"] = {name: facts[name] for name in ("metrics", "verdict", "clear", "threshold", "n")}
         found["answers"] = str(final.artifact / "answers.jsonl")
     if publish := by_name.get("publish"):
         facts = publish.artifact.facts
@@ -53,13 +53,13 @@ def in_words(report: Mapping[str, Any]) -> str:
 def _metrics_in_words(evaluation: Mapping[str, Any] | None) -> list[str]:
     if evaluation is None:
         return []
-    lines = [f"{'':<14}{'base':>8}{'tuned':>8}   95% interval"]
+    lines = [f"{'':<16}{'base':>8}{'tuned':>8}   95% interval"]
     for name, metric in evaluation["metrics"].items():
         low, high = metric["interval"]
-        lines.append(f"{name:<14}{metric['base']:>8.3f}{metric['tuned']:>8.3f}   {low:.3f} to {high:.3f}")
-    clear = "clearly" if evaluation["clear"] else "too near the threshold to be sure"
-    lines.append(f"verdict: {evaluation['verdict']}, {clear}, on {evaluation['n']} questions that training did not see")
-    return lines
+        lines.append(f"{name:<16}{metric['base']:>8.3f}{metric['tuned']:>8.3f}   {low:.3f} to {high:.3f}")
+    clear = "" if evaluation["clear"] else " (the interval holds the threshold: not sure)"
+    asked = f"on {evaluation['n']} questions that are not in the training data"
+    return [*lines, f"{'verdict':<16}{evaluation['verdict']}{clear}, threshold {evaluation['threshold']}, {asked}"]
 
 
 def _places_in_words(report: Mapping[str, Any]) -> list[str]:
@@ -74,7 +74,7 @@ def _places_in_words(report: Mapping[str, Any]) -> list[str]:
         ]
     if answers := report.get("answers"):
         rows.append(("answers", answers))
-    return [f"{name:<14}{value}" for name, value in rows]
+    return [f"{name:<16}{value}" for name, value in rows]
 
 
 def _leaves_in_words(generation: Mapping[str, Any]) -> str:
@@ -97,6 +97,6 @@ def _stages_in_words(stages: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for stage in stages:
         skipped = ", skipped" if stage["facts"].get("skipped") else ""
-        lines.append(f"{stage['stage']:<14}{stage['status'] + skipped:<16}{duration(stage['seconds']):>10}")
+        lines.append(f"{stage['stage']:<16}{stage['status'] + skipped:<16}{duration(stage['seconds']):>10}")
     total = sum(stage["seconds"] for stage in stages)
-    return [*lines, f"{'all':<30}{duration(total):>10}"]
+    return [*lines, f"{'all':<32}{duration(total):>10}"]
