@@ -250,6 +250,14 @@ def test_warnings_are_told_as_notices(taxonomy, perform):
     assert notices[0].startswith("skills/lost/qna.yaml:1:1: the file is left out")
 
 
+def test_changes_that_are_not_committed_are_told(taxonomy, perform):
+    (taxonomy.folder / "compositional_skills/writing/qna.yaml").write_text(skill_text(task_description="Do more."))
+    folder, heard = perform(str(taxonomy.folder))
+    assert records(folder / "leaves.jsonl")[0]["task_description"] == "Do it."
+    (notice,) = [event["message"] for event in heard if event["name"] == "notice"]
+    assert notice == f"{taxonomy.folder} has changes that are not committed: they are not used"
+
+
 @pytest.mark.parametrize(
     ("url", "revision", "message"),
     [

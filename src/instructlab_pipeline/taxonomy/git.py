@@ -88,6 +88,17 @@ def commit_at(url: GitUrl, revision: str | None) -> str:
     raise _unknown(url, revision)
 
 
+def has_uncommitted(url: GitUrl, folders: Iterable[str]) -> bool:
+    """Whether a working tree on this machine holds changes below `folders` that no commit has."""
+    if not url.local:
+        return False
+    status = ["--no-optional-locks", "-C", url.address, "status", "--porcelain", "--", *folders]
+    try:
+        return bool(git(status))
+    except GitFailure:  # a bare repository
+        return False
+
+
 def checkout(url: GitUrl, revision: str | None, cache: Path) -> Checkout:
     """Fetch the one commit that `revision` means, unless it is in the cache already.
 

@@ -6,7 +6,7 @@ chunks.jsonl   the chunks of the knowledge leaves, by leaf, document and positio
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
 from instructlab_pipeline.taxonomy.documents import Document, Library
 from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
-from instructlab_pipeline.taxonomy.git_url import parse
+from instructlab_pipeline.taxonomy.git_url import GitUrl, parse
 from instructlab_pipeline.taxonomy.leaves import Leaf
+from instructlab_pipeline.taxonomy.qna import KINDS
 from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
 from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaves_of_commit
 
@@ -50,8 +51,8 @@ def run(inputs: TaxonomyInputs, context: Context) -> Facts:
     refuse(faults)
     if not leaves:
         raise SourceError(f"{url.shown} has no leaf at commit {checkout.commit}", remedy=WHAT_IS_A_LEAF)
-    for fault in warnings(faults):
-        context.events.point("notice", message=str(fault))
+    for notice in (*_notices(url, inputs.sdg_repo_revision), *map(str, warnings(faults))):
+        context.events.point("notice", message=notice)
     about = {
         "url": url.shown,
         "revision": inputs.sdg_repo_revision,
@@ -70,6 +71,11 @@ def fingerprint(sdg_repo_url: str, sdg_repo_revision: str | None) -> str:
         SourceError, ServiceError: the repository cannot be asked, or has no such revision.
     """
     return git.commit_at(parse(sdg_repo_url), sdg_repo_revision)
+
+
+def _notices(url: GitUrl, revision: str | None) -> Iterator[str]:
+    if revision is None and git.has_uncommitted(url, KINDS):
+        yield f"{url.shown} has changes that are not committed: they are not used"
 
 
 def _documents(

@@ -1,0 +1,80 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from instructlab_pipeline.errors import ServiceError, SourceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.model.cache import PIECE_BYTES, fetched
+from instructlab_pipeline.model.folder import FolderSource
+
+SIZES = {"model.safetensors": 2 * PIECE_BYTES + 12345, "config.json": 17, "empty": 0}
+
+
+class CountingSource(FolderSource):
+    """Counts the bytes that are read, and ends early when told to."""
+
+    def __init__(self, uri, *, ends_after=None):
+        super().__init__(uri)
+        self.num_bytes, self.ends_after = 0, ends_after
+
+    async def read(self, entry, start, end):
+        if self.ends_after is not None and self.num_bytes >= self.ends_after:
+            raise ServiceError("the server went away", remedy="wait")
+        piece = await super().read(entry, start, end)
+        self.num_bytes += len(piece)
+        return piece
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name, size in SIZES.items():
+        (folder / name).write_bytes(os.urandom(size))
+    return folder
+
+
+def assert_same(folder, cached):
+    for name in SIZES:
+        assert (cached / name).read_bytes() == (folder / name).read_bytes()
+    assert sorted(path.name for path in cached.iterdir()) == sorted(SIZES)
+
+
+def test_a_file_of_many_pieces_arrives_whole(folder, tmp_path):
+    source = CountingSource(f"file:{folder}")
+    assert_same(folder, fetched(source, source.listing(), tmp_path / "cache", Events()))
+    assert source.num_bytes == sum(SIZES.values())
+
+
+def test_a_fetch_that_broke_off_goes_on_inside_the_file(folder, tmp_path):
+    broken = CountingSource(f"file:{folder}", ends_after=PIECE_BYTES)
+    with pytest.raises(ServiceError, match="went away"):
+        fetched(broken, broken.listing(), tmp_path / "cache", Events())
+    source = CountingSource(f"file:{folder}")
+    assert_same(folder, fetched(source, source.listing(), tmp_path / "cache", Events()))
+    assert source.num_bytes + broken.num_bytes == sum(SIZES.values())
+
+
+def test_two_runs_that_ask_at_once_fetch_once(folder, tmp_path):
+    sources = [CountingSource(f"file:{folder}") for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(lambda source: fetched(source, source.listing(), tmp_path / "cache", Events()), sources)
+        for cached in results:
+            assert_same(folder, cached)
+    assert sum(source.num_bytes for source in sources) == sum(SIZES.values())
+
+
+def test_a_file_that_changes_while_it_is_copied_is_noticed(folder, tmp_path):
+    source = FolderSource(f"file:{folder}")
+    entries = source.listing()
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(SourceError, match="changed while it was copied"):
+        fetched(source, entries, tmp_path / "cache", Events())
+
+
+def test_a_cache_that_cannot_be_written_is_told(folder, tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    source = FolderSource(f"file:{folder}")
+    with pytest.raises(ServiceError, match="fetching file:"):
+        fetched(source, source.listing(), tmp_path / "cache", Events())
