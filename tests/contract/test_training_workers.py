@@ -14,7 +14,7 @@ import pytest
 
 from instructlab_pipeline.artifacts import file_digest, write_jsonl
 from instructlab_pipeline.errors import SourceError, WorkerError
-from instructlab_pipeline.events import Events
+from instructlab_pipeline.events import Events, read_events
 from instructlab_pipeline.training.launch import Processes, train
 from servers.training_inputs import chats, sealed_model, training_job
 
@@ -27,7 +27,7 @@ LEAVE_S = 8.0
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     folder = tmp_path_factory.mktemp("material")
-    write_jsonl(folder / "phase_2.jsonl", chats(36, unmask=False))
+    write_jsonl(folder / "phase_2.jsonl", chats(33, unmask=False))
     return sealed_model(folder / "model"), folder / "phase_2.jsonl"
 
 
@@ -35,6 +35,28 @@ def material(tmp_path_factory):
 def straight(material, tmp_path_factory):
     """An undisturbed run of two workers."""
     return run(training_job(tmp_path_factory.mktemp("straight"), *material))
+
+
+PIPELINE = """
+import resource, sys
+from pathlib import Path
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.launch import Processes, train
+
+job, workers, memory = TrainingJob.read(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+if memory:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+train(job, Processes(workers=workers, cpus=1), Events(path=job.work / "events.jsonl"))
+"""
+
+
+def pipeline_of_its_own(job, *, workers, memory=0):
+    """A process that trains as the pipeline would, with so many bytes of memory for each of its processes."""
+    job.work.mkdir(parents=True)
+    handed = job.work / "handed.json"
+    job.write(handed)
+    return subprocess.Popen([sys.executable, "-c", PIPELINE, handed, str(workers), str(memory)])
 
 
 def run(job, processes=TWO, listener=lambda event: None):
@@ -127,15 +149,7 @@ def test_an_interruption_saves_and_any_number_of_workers_can_go_on(straight, mat
 
 def test_no_worker_outlives_a_pipeline_that_was_killed(material, tmp_path):
     job = training_job(tmp_path, *material, epochs=2000)
-    job.write(tmp_path / "job-of-the-test.json")
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from instructlab_pipeline.events import Events\n"
-        "from instructlab_pipeline.training.job import TrainingJob\n"
-        "from instructlab_pipeline.training.launch import Processes, train\n"
-        "train(TrainingJob.read(Path(sys.argv[1])), Processes(workers=2, cpus=1), Events())\n"
-    )
-    pipeline = subprocess.Popen([sys.executable, "-c", program, tmp_path / "job-of-the-test.json"])
+    pipeline = pipeline_of_its_own(job, workers=2)
     while not (job.telemetry.exists() and losses(job)):
         assert pipeline.poll() is None
         time.sleep(0.1)
@@ -143,6 +157,19 @@ def test_no_worker_outlives_a_pipeline_that_was_killed(material, tmp_path):
     pipeline.kill()
     pipeline.wait()
     wait_until_gone(job)
+
+
+def test_where_memory_runs_out_smaller_micro_batches_learn_the_same(tmp_path):
+    write_jsonl(tmp_path / "phase_2.jsonl", chats(800, unmask=False))
+    model = sealed_model(tmp_path / "model", hidden=256)
+    one_step = {"epochs": 1, "samples_per_step": 800, "micro_batch_tokens": 32768}
+    job = training_job(tmp_path / "job", model, tmp_path / "phase_2.jsonl", **one_step)
+    assert pipeline_of_its_own(job, workers=1, memory=1 << 30).wait() == 0
+    notices = [event["message"] for event in read_events(job.work / "events.jsonl") if event["name"] == "notice"]
+    assert "going on with micro-batches of 16384 tokens" in notices[0]
+    roomy = training_job(tmp_path / "roomy", model, tmp_path / "phase_2.jsonl", **one_step)
+    run(roomy, Processes(workers=1, cpus=1))
+    assert losses(job) == pytest.approx(losses(roomy), rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(material, tmp_path):

@@ -45,8 +45,8 @@ def chats(count: int, *, unmask: bool, seed: int = 0) -> list[dict[str, object]]
     ]
 
 
-def sealed_model(folder: Path) -> Artifact:
-    write_tiny_model(folder / "files", corpus=[" ".join(WORDS)] * 20)
+def sealed_model(folder: Path, *, hidden: int = 32) -> Artifact:
+    write_tiny_model(folder / "files", hidden=hidden, corpus=[" ".join(WORDS)] * 20)
     return seal(folder, kind="model", key="model", inputs={}, facts={})
 
 
@@ -57,7 +57,7 @@ def sealed_dataset(folder: Path, *, phase_1: int, phase_2: int) -> Artifact:
 
 
 def training_job(folder: Path, model: Artifact, data: Path, **changes: object) -> TrainingJob:
-    """A job of 4 epochs of 5 steps for 36 samples, that writes below `folder`."""
+    """A job of 4 epochs; 33 samples make 5 steps of one, the last with a single sample. It writes below `folder`."""
     settings: dict[str, object] = {
         "name": "train_phase_2",
         "model": model / "files",

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.artifacts import MANIFEST, write_atomically
+from instructlab_pipeline.errors import WorkerError, boundary
 from instructlab_pipeline.training.world import World
 
 KEPT = 2
+_REMEDY = "make room on the disk, then run the same command again: the checkpoint before this one is intact"
 
 
 @dataclass(kw_only=True)
@@ -35,7 +37,11 @@ def newest(recovery: Path, fingerprint: str) -> Path | None:
 
 
 def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[str, Any], world: World) -> None:
-    """Write a checkpoint; all workers call this together."""
+    """Write a checkpoint; all workers call this together.
+
+    Raises:
+        WorkerError: it cannot be written; the one before is intact.
+    """
     import torch.distributed.checkpoint as dcp
 
     target = recovery / f"step-{progress.step:08d}"
@@ -45,7 +51,8 @@ def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[st
             shutil.rmtree(path, ignore_errors=True)
         draft.mkdir(parents=True)
     world.wait()
-    dcp.save(state, checkpoint_id=draft, no_dist=not world.shards)
+    with boundary(WorkerError, f"saving a checkpoint in {recovery}", remedy=_REMEDY):
+        dcp.save(state, checkpoint_id=draft, no_dist=not world.shards)
     world.wait()
     if world.leads:
         _commit(draft, target, {"fingerprint": fingerprint, "workers": world.size, **asdict(progress)})
