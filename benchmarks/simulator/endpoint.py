@@ -40,17 +40,11 @@ class Endpoint:
         self, hardware: Hardware, manner: Manner, faults: Faults, *, cache_blocks: int, loop: AbstractEventLoop
     ) -> None:
         self.manner = manner
-        self._hardware = hardware
         self._faults = faults
-        self._cache_blocks = cache_blocks
         self._loop = loop
         self._timer: TimerHandle | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """As new. Whoever calls this has no request under way."""
-        self.engine = Engine(self._hardware, now=self._loop.time())
-        self.cache = PrefixCache(blocks=self._cache_blocks)
+        self.engine = Engine(hardware, now=loop.time())
+        self.cache = PrefixCache(blocks=cache_blocks)
         self.seen: Counter[bytes] = Counter()
         self.counts: Counter[str] = Counter()
 

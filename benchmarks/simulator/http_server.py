@@ -78,9 +78,6 @@ class Connection(asyncio.Protocol):
                 return Answer(status=200, record={"object": "list", "data": models})
             case b"GET", b"/statistics":
                 return Answer(status=200, record=self._endpoint.statistics())
-            case b"POST", b"/reset":
-                self._endpoint.reset()
-                return Answer(status=200, record={})
         return Answer(status=404, record={"error": {"message": f"nothing is at {path.decode('latin-1')}"}})
 
     def _respond(self, answer: Answer) -> None:

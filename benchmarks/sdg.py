@@ -1,0 +1,104 @@
+"""How much of a teacher's time is used, and what it costs the client: our sdg stage and its peers on one endpoint.
+
+    python benchmarks/sdg.py --quick
+    python benchmarks/sdg.py --speed 4
+    python benchmarks/sdg.py --faults
+
+The endpoint is simulated (`benchmarks/simulator`). benchmarks/README.md tells what the lines mean.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from peers import OURS, PEERS, NotInstalledError, installed
+from running import Contender, ContenderError, Load, Result, run
+from sdg_faults import endure
+
+ENVIRONMENTS = Path("runs/benchmarks/environments")
+
+
+def main() -> None:
+    options = _options()
+    load = Load(
+        samples_per_example=options.samples_per_example or (2 if options.quick else 4),
+        in_flight=options.in_flight,
+        slots=options.slots,
+        speed=options.speed or (4 if options.quick else 1),
+    )
+    print(f"{load.target} samples, {load.slots} slots, {load.in_flight} in flight, speed {load.speed:g};", _machine())
+    with tempfile.TemporaryDirectory() as folder:
+        figures = endure(load, Path(folder)) if options.faults else _contest(load, Path(folder), options)
+    figures |= {"speed": load.speed, "slots": load.slots, "target": load.target, "load_average": os.getloadavg()[0]}
+    print(json.dumps({"benchmark": "sdg", **figures}))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short round, at four-fold speed")
+    parser.add_argument("--faults", action="store_true", help="ours alone, clean and then with everything going wrong")
+    parser.add_argument("--speed", type=float, help="how many times faster than a real endpoint (default 1)")
+    parser.add_argument("--rounds", type=int, help="runs of each contender, interleaved (default 3)")
+    parser.add_argument("--samples-per-example", type=int, help="of each of 150 seed examples (default 4)")
+    parser.add_argument("--slots", type=int, default=64, help="sequences that the endpoint works on at once")
+    parser.add_argument("--in-flight", type=int, default=64, help="requests that a contender may have under way")
+    parser.add_argument("--alone", action="store_true", help="without peers")
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where peers are installed")
+    return parser.parse_args()
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}"
+
+
+def _contest(load: Load, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    contenders = [OURS] if options.alone else [OURS, *_peers(options.environments.absolute())]
+    results: dict[str, list[Result]] = {contender.name: [] for contender in contenders}
+    for number in range(options.rounds or (1 if options.quick else 3)):
+        for contender in contenders:
+            results[contender.name] += _attempt(contender, load, folder / f"{number}-{contender.name}")
+    medians = {name: _medians(runs) for name, runs in results.items() if runs}
+    _print_table(medians)
+    ours = medians.pop(OURS.name)
+    ratios = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
+    return {**ours, "ratio": ratios.get("sdg-hub"), "ratios": ratios, "peers": medians}
+
+
+def _peers(environments: Path) -> Iterator[Contender]:
+    for package, version, script in PEERS:
+        try:
+            yield installed(package, version, script, environments=environments)
+        except NotInstalledError as error:
+            print(f"{package} {version} cannot be installed here and is left out: {error}")
+
+
+def _attempt(contender: Contender, load: Load, folder: Path) -> list[Result]:
+    """The result of a run; none of a peer that fails, which is told and left out. Ours must not fail."""
+    try:
+        return [run(contender, load, folder)]
+    except ContenderError as error:
+        if contender is OURS:
+            raise
+        print(error)
+        return []
+
+
+def _medians(runs: Sequence[Result]) -> dict[str, float]:
+    return {name: median(run.figures[name] for run in runs) for name in runs[0].figures}
+
+
+def _print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
+    columns = list(next(iter(rows.values())))
+    print("\n" + " " * 16 + "".join(f"{column:>20}" for column in columns))
+    for name, figures in rows.items():
+        print(f"{name:16}" + "".join(f"{figures[column]:>20,.10g}" for column in columns))
+    print()
+
+
+if __name__ == "__main__":
+    main()
