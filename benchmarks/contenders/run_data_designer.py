@@ -84,7 +84,7 @@ def _knowledge(asked: Record) -> dd.DataDesignerConfigBuilder:
     builder.add_column(
         _structured(
             "pair",
-            "A text on {{ domain }}: {{ document }}\nOf another one this was asked: {{ icl_query_1 }} {{ icl_query_2 }}\n"
+            "A text on {{ domain }}: {{ document }}\nAsked of another one: {{ icl_query_1 }} {{ icl_query_2 }}\n"
             "Write a question about the first text, and its answer. This is batch {{ batch }}.",
             {"question": TEXT, "answer": TEXT},
         )
