@@ -1,0 +1,61 @@
+"""What the documentation shows, tried."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from instructlab_pipeline.cli.main import COMMANDS, cli
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#)([^)#]+)")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^ {4}instructlab-pipeline (\S+)", re.MULTILINE)
+
+
+def blocks(page, language):
+    return [text for kind, text in BLOCK.findall((ROOT / page).read_text()) if kind == language]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_exist(page):
+    for name in COMMAND.findall(page.read_text()):
+        assert name in COMMANDS or name.startswith("-"), name
+
+
+def test_the_readme_s_parameter_file_passes_the_check(tmp_path):
+    (text,) = blocks("README.md", "bash")
+    (tmp_path / "pipeline-parameters.env").write_text(text)
+    done = CliRunner().invoke(cli, ["params", "check", "--params", str(tmp_path / "pipeline-parameters.env")])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_taxonomy_page_s_leaf_can_be_used(tmp_path):
+    (text,) = blocks("docs/taxonomy.md", "yaml")
+    leaf = tmp_path / "knowledge" / "engineering" / "bridges"
+    leaf.mkdir(parents=True)
+    examples = text.split("document:")[0].split("seed_examples:")
+    pairs = examples[1].split("\n", 1)[1]
+    four_more = "".join(pairs.replace("opened in 1890", f"opened in {year}") for year in range(1891, 1895))
+    (leaf / "qna.yaml").write_text(without_comments(text.replace(pairs, pairs + four_more)))
+    done = CliRunner().invoke(cli, ["taxonomy", "check", str(tmp_path)], standalone_mode=True)
+    assert done.exit_code == 0, done.output
+
+
+def without_comments(text):
+    """The page's remarks stand closer to the text than the linter likes."""
+    lines = (re.sub(r"\s*#\s.*$", "", line) for line in text.splitlines())
+    return "\n".join(line for line in lines if line.strip()) + "\n"
+
+
+def test_the_demo_s_parameter_file_passes_the_check():
+    done = CliRunner().invoke(cli, ["params", "check", "--params", str(ROOT / "examples/demo/pipeline-parameters.env")])
+    assert done.exit_code == 0, done.output
