@@ -122,14 +122,15 @@ def _costs(contender: Contender, job: Path) -> dict[str, float]:
         lines = output.read().splitlines()
     if status:
         raise ContenderError(f"{contender.name} ended with {status}:\n" + "\n".join(lines[-_LAST_LINES:]))
-    return json.loads(next(line for line in reversed(lines) if line.startswith('{"wall_s"')))
+    costs: dict[str, float] = json.loads(next(line for line in reversed(lines) if line.startswith('{"wall_s"')))
+    return costs
 
 
 def _settled(url: str) -> dict[str, Any]:
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
         with urllib.request.urlopen(url.removesuffix("/v1") + "/statistics") as response:
-            statistics = json.load(response)
+            statistics: dict[str, Any] = json.load(response)
         if not statistics["active"]:
             return statistics
         time.sleep(0.1)

@@ -11,7 +11,8 @@ from typing import Any
 
 def job() -> dict[str, Any]:
     """What to do: the JSON file named on the command line."""
-    return json.loads(Path(sys.argv[1]).read_text())
+    asked: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+    return asked
 
 
 def measured(work: Callable[[], int]) -> None:

@@ -43,7 +43,8 @@ def knowledge_rows(asked: Record, *, samples_per_row: float) -> list[Record]:
 
 
 def _num_rows(leaf: Record, asked: Record, samples_per_row: float) -> int:
-    return ceil(len(leaf["seed_examples"]) * asked["samples_per_example"] / samples_per_row)
+    samples: int = len(leaf["seed_examples"]) * asked["samples_per_example"]
+    return ceil(samples / samples_per_row)
 
 
 def _pairs_in_turn(leaf: Record) -> Iterator[tuple[int, Record]]:

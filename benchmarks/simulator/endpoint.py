@@ -19,6 +19,8 @@ from simulator.statistics import statistics
 
 RETRY_AFTER_S = 1
 _GARBAGE = "\u2588#%$ lorem ]]} "
+_STATUS: dict[Fault | None, int] = {Fault.BUSY: 429, Fault.SERVER_ERROR: 500}
+_SENT: dict[Fault | None, float] = {Fault.DISCONNECT: 0.0, Fault.CUT: 0.5}
 _REFUSALS = {"429": "too many requests wait", "500": "something broke", "503": "the service is down"}
 
 
@@ -86,7 +88,7 @@ class Endpoint:
         if self._faults.longest_queue and len(self.engine.waiting) >= self._faults.longest_queue:
             return 429, None
         fault = self._faults.drawn(draw)
-        return {Fault.BUSY: 429, Fault.SERVER_ERROR: 500}.get(fault), fault
+        return _STATUS.get(fault), fault
 
     def _count(self, status: int | None, fault: Fault | None) -> None:
         if fault is not None:
@@ -116,7 +118,7 @@ class Endpoint:
     def _finish(self, request: Request, text: Text, prompt_tokens: int, fault: Fault | None, respond: Respond) -> None:
         self.counts["answered"] += 1
         record = _completion(request, text, prompt_tokens)
-        respond(Answer(status=200, record=record, sent={Fault.DISCONNECT: 0.0, Fault.CUT: 0.5}.get(fault, 1.0)))
+        respond(Answer(status=200, record=record, sent=_SENT.get(fault, 1.0)))
 
     def _arm(self) -> None:
         """A timer for the next event; one that is set for an earlier moment may stay, it sets another one."""

@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         self._sequence: Sequence | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def connection_lost(self, _error: Exception | None) -> None:
