@@ -78,8 +78,12 @@ def _progress_words(event: dict[str, Any], rate: float) -> str:
     done, total, unit = event["done"], event["total"], event["unit"]
     words = [f"{amount(done, unit)} of {amount(total, unit)}"]
     if rate > 0:
-        words += [f"{amount(rate, unit)}/s", f"about {duration(max(0.0, total - done) / rate)} left"]
+        words += [_rate_words(rate, unit), f"about {duration(max(0.0, total - done) / rate)} left"]
     return ", ".join(words)
+
+
+def _rate_words(rate: float, unit: str) -> str:
+    return f"{amount(rate, unit)}/s" if rate > 0 else ""
 
 
 @contextmanager
@@ -92,6 +96,7 @@ def _bars() -> Iterator[Listener]:
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[amounts]}"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -99,16 +104,26 @@ def _bars() -> Iterator[Listener]:
     tasks: dict[str, TaskID] = {}
     teller = Teller(say=lambda line: progress.console.print(line, highlight=False, markup=False), show_progress=False)
 
+    paces: dict[str, Pace] = {}
+
+    def show(name: str, done: float, total: float | None, unit: str) -> None:
+        now = time.monotonic()
+        if name not in tasks:
+            tasks[name] = progress.add_task(name, total=total, amounts="", rate="")
+        if total is not None:
+            rate = paces.setdefault(name, Pace(seen_at=now, first_done=done, said_at=now)).rate(done, now)
+            shown = {"amounts": f"{amount(done, unit)} of {amount(total, unit)}", "rate": _rate_words(rate, unit)}
+            progress.update(tasks[name], completed=done, total=total, **shown)
+
     def hear(event: dict[str, Any]) -> None:
-        if event["event"] == "progress":
-            name, unit = event["name"], event["unit"]
-            amounts = f"{amount(event['done'], unit)} of {amount(event['total'], unit)}"
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, amounts=amounts)
-            progress.update(tasks[name], completed=event["done"], total=event["total"], amounts=amounts)
-        elif event["event"] == "end":
-            for name in list(tasks):
-                progress.remove_task(tasks.pop(name))
+        match event:
+            case {"event": "start", "name": name}:
+                show(name, 0, None, unit="")
+            case {"event": "progress", "name": name, "done": done, "total": total, "unit": unit}:
+                show(name, done, total, unit)
+            case {"event": "end"}:
+                while tasks:
+                    progress.remove_task(tasks.popitem()[1])
         teller.hear(event)
 
     with progress:
