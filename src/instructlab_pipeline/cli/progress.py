@@ -112,8 +112,8 @@ def _bars() -> Iterator[Listener]:
             tasks[name] = progress.add_task(name, total=total, amounts="", rate="")
         if total is not None:
             rate = paces.setdefault(name, Pace(seen_at=now, first_done=done, said_at=now)).rate(done, now)
-            shown = {"amounts": f"{amount(done, unit)} of {amount(total, unit)}", "rate": _rate_words(rate, unit)}
-            progress.update(tasks[name], completed=done, total=total, **shown)
+            amounts = f"{amount(done, unit)} of {amount(total, unit)}"
+            progress.update(tasks[name], completed=done, total=total, amounts=amounts, rate=_rate_words(rate, unit))
 
     def hear(event: dict[str, Any]) -> None:
         match event:

@@ -123,7 +123,7 @@ def _refuse_unknown_stage(name: str) -> None:
 
 def _require_teacher(parameters: Parameters, stages: Sequence[str]) -> None:
     """Refuse now what would fail later, before anything is spent."""
-    from instructlab_pipeline.sdg.stage import require_teacher
+    from instructlab_pipeline.sdg.teachers import require_teacher
 
     if "sdg" in stages:
         require_teacher(parameters.sdg_teacher_endpoint)
