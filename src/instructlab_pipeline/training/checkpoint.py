@@ -47,7 +47,7 @@ def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[st
     target = recovery / f"step-{progress.step:08d}"
     draft = recovery / f".{target.name}"
     if world.leads:
-        for path in (draft, target):
+        for path in (*recovery.glob(".step-*"), target):  # drafts that a crash left
             shutil.rmtree(path, ignore_errors=True)
         draft.mkdir(parents=True)
     world.wait()

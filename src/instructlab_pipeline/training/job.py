@@ -3,10 +3,11 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from instructlab_pipeline.artifacts import write_atomically
-from instructlab_pipeline.training.plan import Schedule
+
+Schedule = Literal["constant", "cosine"]  # of the learning rate, after its warm-up
 
 
 @dataclass(frozen=True, kw_only=True)

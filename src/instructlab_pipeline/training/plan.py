@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Schedule = Literal["constant", "cosine"]
+from instructlab_pipeline.training.job import Schedule
+
 Pack = list[int]  # the samples of one micro-batch
 
 

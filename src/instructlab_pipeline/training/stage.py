@@ -6,16 +6,13 @@ Phase 1 learns the knowledge at a constant rate, phase 2 the skills and a replay
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, file_digest, write_atomically, write_jsonl
 from instructlab_pipeline.stage import Context, unkeyed
-from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.job import Schedule, TrainingJob
 from instructlab_pipeline.training.launch import Processes, train
-from instructlab_pipeline.training.plan import Schedule
-from instructlab_pipeline.training.tokens import tokens_key
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -114,6 +111,8 @@ def _skip(reason: str, phase: _Phase, context: Context) -> Facts:
 
 
 def _job(phase: _Phase, inputs: _Inputs, context: Context) -> TrainingJob:
+    from instructlab_pipeline.training.tokens import tokens_key
+
     data = inputs.dataset / phase.data
     data_digest = file_digest(data)
     key = tokens_key(data_digest, phase.start, max_sample_tokens=inputs.train_sequence_length)
@@ -144,6 +143,8 @@ def _job(phase: _Phase, inputs: _Inputs, context: Context) -> TrainingJob:
 
 def _code_digest() -> str:
     """Of this room's sources and of the libraries that do its arithmetic."""
+    from importlib.metadata import version
+
     sources = {path.name: file_digest(path) for path in Path(__file__).parent.glob("*.py")}
     return digest_of([sources, {name: version(name) for name in _NUMERICS}])
 
