@@ -1,6 +1,7 @@
 """Publishing through cut connections, busy answers and kills: the image arrives whole, or the error says why not."""
 
 import base64
+import gc
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from instructlab_pipeline.publish import transport
 from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.stage import Context
 from servers.finished_run import LARGE, finished_run
-from servers.flaky_proxy import Answers, CutsAfter, flaky_proxy
+from servers.flaky_proxy import Answers, CutsAfter, StallsAfter, flaky_proxy
 from servers.registry import registry
 from servers.registry import run as client
 from servers.resuming_registry import resuming_registry
@@ -124,6 +125,17 @@ def test_a_token_service_that_refuses_the_login_is_quoted(finished, tokens, tmp_
     with pytest.raises(ServiceError, match=r"status 401: UNAUTHORIZED who\?.*'keeper'") as caught:
         run(replace(finished, output_oci_model_uri=f"{tokens.host}/org/m:latest"), context_in(tmp_path / "publish"))
     assert "wrong-secret" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of what the stalled connection could not send
+def test_a_connection_that_stalls_is_given_up_for_another(finished, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "SILENCE_S", 1.0)
+    with flaky_proxy(port_of(server.host), [StallsAfter(12 << 20)]) as proxy:
+        inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/org/stalls:latest")
+        facts = run(inputs, context_in(tmp_path / "publish"))
+        assert proxy.faults == []
+    gc.collect()
+    assert is_whole(server.host, "org/stalls", facts["digest"], tmp_path / "layout")
 
 
 def test_a_registry_that_stays_busy_is_given_up_with_its_status(finished, server, tmp_path):

@@ -26,12 +26,19 @@ class CutsAfter:
     sent_bytes: int
 
 
-Fault = Answers | CutsAfter
+@dataclass(frozen=True)
+class StallsAfter:
+    """Nothing more is taken from the client, and nothing said, when it has sent more than so many bytes."""
+
+    sent_bytes: int
+
+
+Fault = Answers | CutsAfter | StallsAfter
 
 
 @dataclass
 class FlakyProxy:
-    """Each new connection takes the first of `faults` that is left; a CutsAfter stays until it has cut one."""
+    """The first of `faults` that is left meets the next connection, or the first one that has sent enough."""
 
     target: int
     faults: list[Fault] = field(default_factory=list)
@@ -51,12 +58,14 @@ class FlakyProxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            if self.faults and isinstance(self.faults[0], Answers):
-                await self._answer(self.faults.pop(0), reader, writer)
-            else:
-                await self._forward(reader, writer)
-        writer.transport.abort()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                if self.faults and isinstance(self.faults[0], Answers):
+                    await self._answer(self.faults.pop(0), reader, writer)
+                else:
+                    await self._forward(reader, writer)
+        finally:
+            writer.transport.abort()
 
     async def _answer(self, fault: Answers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -67,16 +76,23 @@ class FlakyProxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection(HOST, self.target)
         back = asyncio.create_task(_copy(upstream_reader, writer))
+        try:
+            await self._pass_on(reader, upstream)
+        finally:
+            back.cancel()
+            upstream.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter) -> None:
+        """Until the client has nothing more to say, or a fault comes."""
         sent = 0
         while chunk := await reader.read(CHUNK_BYTES):
             sent += len(chunk)
             upstream.write(chunk)
             await upstream.drain()
-            if self.faults and isinstance(self.faults[0], CutsAfter) and sent > self.faults[0].sent_bytes:
-                self.faults.pop(0)
-                break
-        back.cancel()
-        upstream.close()
+            if self.faults and not isinstance(self.faults[0], Answers) and sent > self.faults[0].sent_bytes:
+                if isinstance(self.faults.pop(0), StallsAfter):
+                    await asyncio.Event().wait()
+                return
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,3 +125,4 @@ async def _until_stopped(proxy: FlakyProxy, ready: threading.Event, stop: asynci
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0.05)  # connections are closed in the loop's next turns

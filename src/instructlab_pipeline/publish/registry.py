@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from instructlab_pipeline.errors import PipelineError, ServiceError
+from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.publish.blob import Blob
 from instructlab_pipeline.publish.credentials import DOCKER_HUB, find_credentials
 from instructlab_pipeline.publish.destination import Sent
@@ -18,7 +18,6 @@ from instructlab_pipeline.publish.reference import RegistryReference
 from instructlab_pipeline.publish.transport import (
     ATTEMPTS,
     CONNECT_S,
-    SILENCE_S,
     Body,
     Broken,
     Reply,
@@ -42,7 +41,7 @@ async def connect(reference: RegistryReference, *, insecure: bool) -> AsyncItera
     import aiohttp
 
     host = DOCKER_HUB_API if reference.registry == DOCKER_HUB else reference.registry
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
     base = f"{'http' if insecure else 'https'}://{host}"
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector, proxy=_proxy(base)) as http:
@@ -110,6 +109,7 @@ class _Upload:
     def __init__(self, transport: Transport, root: str, blob: Blob, sent: Sent) -> None:
         self._transport, self._root, self._blob, self._sent = transport, root, blob, sent
         self._location: str | None = None
+        self._goes_on = False  # whether a part of it broke before
 
     async def advance(self) -> None:
         """Send what the registry does not have yet.
@@ -118,36 +118,36 @@ class _Upload:
             Broken: not all of it arrived; call again.
         """
         start = await self._standing()
-        if start == self._blob.size:
-            return
-        answers = {ACCEPTED, NO_CONTENT} | (CANNOT_GO_ON if start else set())
-        reply = await self._transport.once(self._rest(start), expected=frozenset(answers))
-        if reply.status in CANNOT_GO_ON:
-            self._location = None
-            raise Broken(f"it cannot go on with an upload (status {reply.status})")
-        self._moved_to(reply)
+        if start < self._blob.size:
+            self._moved_to(await self._step(self._rest(start), frozenset({ACCEPTED, NO_CONTENT})))
 
     async def finish(self, digest: str) -> None:
         assert self._location is not None
         mark = "&" if "?" in self._location else "?"
         request = Request(method="PUT", url=f"{self._location}{mark}digest={digest}", headers={"Content-Length": "0"})
-        try:
-            await self._transport.once(request, expected=frozenset({CREATED, NO_CONTENT}))
-        except PipelineError:
-            self._location = None
-            raise
+        await self._step(request, frozenset({CREATED, NO_CONTENT}))
 
     async def _standing(self) -> int:
         """How many bytes the registry has; 0 of an upload that had to be begun (again)."""
+        self._goes_on = self._location is not None
         if self._location is not None:
             request = Request(method="GET", url=self._location)
             reply = await self._transport.once(request, expected=frozenset({NO_CONTENT, NOT_FOUND}))
             if reply.status == NO_CONTENT:
                 self._moved_to(reply)
                 return _end(reply)
+        self._goes_on = False
         begin = Request(method="POST", url=f"{self._root}/blobs/uploads/", headers={"Content-Length": "0"})
         self._moved_to(await self._transport.once(begin, expected=frozenset({ACCEPTED})))
         return 0
+
+    async def _step(self, request: Request, expected: frozenset[int]) -> Reply:
+        """What the registry cannot go on with is begun again; of a new upload, such an answer is an error."""
+        reply = await self._transport.once(request, expected=expected | (CANNOT_GO_ON if self._goes_on else set()))
+        if reply.status in CANNOT_GO_ON:
+            self._location = None
+            raise Broken(f"it cannot go on with an upload (status {reply.status})")
+        return reply
 
     def _rest(self, start: int) -> Request:
         assert self._location is not None

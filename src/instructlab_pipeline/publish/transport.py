@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 6
 FIRST_PAUSE_S = 0.3  # doubled after each failure: 9 s in all
 LONGEST_PAUSE_S = 60.0
-SILENCE_S = 300.0  # a registry may copy a blob within its own storage before it answers
+SILENCE_S = 300.0  # without taking or giving a byte: a registry may copy a blob in its storage before it answers
 CONNECT_S = 15.0
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -117,15 +117,13 @@ class Transport:
             headers["Authorization"] = authorization or str(self._authorization)
         follow = request.method in {"GET", "HEAD"}
         try:
-            async with self.http.request(
-                request.method,
-                request.url,
-                headers=headers,
-                data=request.body() if request.body else None,
-                allow_redirects=follow,
-            ) as response:
-                content = await response.read()
-                return Reply(status=response.status, headers=_joined(response.headers), content=content)
+            async with asyncio.timeout(SILENCE_S) as limit:
+                data = _watched(request.body(), limit) if request.body else None
+                async with self.http.request(
+                    request.method, request.url, headers=headers, data=data, allow_redirects=follow
+                ) as response:
+                    content = await response.read()
+                    return Reply(status=response.status, headers=_joined(response.headers), content=content)
         except aiohttp.ClientSSLError as error:
             raise self._untrusted(error) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -191,6 +189,13 @@ class Transport:
             f"the certificate of {self.registry} is not trusted: {error}",
             remedy="for a private certificate authority, set SSL_CERT_FILE to its certificate",
         )
+
+
+async def _watched(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+    """The same chunks; each one that is taken puts the limit off."""
+    async for chunk in chunks:
+        limit.reschedule(asyncio.get_running_loop().time() + SILENCE_S)
+        yield chunk
 
 
 async def pause(number: int, broken: Broken) -> None:
