@@ -15,6 +15,8 @@ from instructlab_pipeline.errors import WorkerError
 POLL_S = 0.05
 GRACE_S = 5.0  # between asking a worker to leave and making it
 LAST_LINES = 15
+PARENT = "INSTRUCTLAB_PIPELINE_PARENT"  # the process number of whoever started a worker
+_LAST_WORDS_LAST = {"PYTHONUNBUFFERED": "1"}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -40,7 +42,7 @@ def run_worker(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},  # the last words come last
+            env={**os.environ, **_LAST_WORDS_LAST, PARENT: str(os.getpid()), **(environment or {})},
             start_new_session=True,
         )
     try:
@@ -58,11 +60,15 @@ def run_worker(
 
 
 def die_with_parent() -> None:
-    """Called first thing by a worker: the kernel kills it when its parent is gone, even by kill -9."""
+    """Called first thing by a worker: the kernel kills it when its parent is gone, even by kill -9.
+
+    A parent that went away before the kernel was told is known by its number, which a worker passes on to its own.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        os._exit(1)
+    os.environ[PARENT] = str(os.getpid())
 
 
 def last_lines(log: Path, count: int = LAST_LINES) -> str:
