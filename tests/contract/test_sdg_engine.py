@@ -172,7 +172,7 @@ def test_a_teacher_that_runs_dry_ends_in_a_counted_shortfall(tmp_path):
     assert any("300 samples" in notice for notice in notices)
 
 
-def test_need_moves_on_from_what_is_exhausted(tmp_path):
+def test_need_moves_on_from_what_is_exhausted_and_that_costs_no_round(tmp_path):
     def facts_only(asked):
         found = tags(asked)
         first = 5 * int(found["batch"])
@@ -180,8 +180,10 @@ def test_need_moves_on_from_what_is_exhausted(tmp_path):
         return {"pairs": [{"question": f"{found['document']} Item {number}?", "answer": "Yes"} for number in numbers]}
 
     taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(KNOWLEDGE, "knowledge")])
-    with TeacherServer(scripts={"question_answer_pairs": facts_only}) as teacher:
-        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=40, eval_num_samples=10))
+    all_pass = partial(verdict, share_of_passes=1.0)
+    with TeacherServer(scripts={"question_answer_pairs": facts_only, "verdict": all_pass}) as teacher:
+        inputs = sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=40, eval_num_samples=10, sdg_max_attempts=1)
+        facts = run_sdg(tmp_path, inputs)
     assert facts["samples"] == 120
 
 

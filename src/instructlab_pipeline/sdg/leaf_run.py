@@ -36,7 +36,11 @@ class Tally:
 
 @dataclass(kw_only=True)
 class LeafRun:
-    """`order`: the leaf's place among all. `rows_out`: its rows on their way; the round ends when there are none."""
+    """`order`: the leaf's place among all. `rows_out`: its rows on their way; the round ends when there are none.
+
+    `most_rounds` counts rounds that fell short by quality. One that found out where there is no more to get counts as
+    none: the need only moves on to other chunks and forms, of which there are finitely many.
+    """
 
     order: int
     leaf: Leaf
@@ -49,9 +53,14 @@ class LeafRun:
     selection: Selection = field(default_factory=lambda: Selection(evaluation=(), training=(), rejected=()))
     kept: Counter[str] = field(default_factory=Counter)  # by stream: passed, not yet compared with each other
     _round: int = 0
+    _rounds_left: int = field(init=False)
+    _found_an_end: bool = False  # in this round: a chunk or task that has no more to give
     _finished: list[Row] = field(default_factory=list)
     _rejected: list[Rejected] = field(default_factory=list)
     _fruitful: Counter[str] = field(default_factory=Counter)  # by stream: planned calls that gave items
+
+    def __post_init__(self) -> None:
+        self._rounds_left = self.most_rounds
 
     @property
     def rejected(self) -> list[Rejected]:
@@ -61,7 +70,9 @@ class LeafRun:
         """The planned calls of the next round; none when the quotas are met, or nothing more can be done for them."""
         self.selection = select(self._finished, self.quota, kind=self.leaf.kind)
         self.kept = Counter({EVALUATION: len(self.selection.evaluation), TRAINING: len(self.selection.training)})
-        if self._round == self.most_rounds:
+        self._rounds_left -= not self._found_an_end
+        self._found_an_end = False
+        if self._rounds_left < 0:
             return []
         asks = [*self._plan(EVALUATION), *self._plan(TRAINING)]
         rows = [Row(place=(self._round, index), ask=ask) for index, ask in enumerate(asks)]
@@ -85,7 +96,7 @@ class LeafRun:
         self._rejected.clear()
 
     def came_back_empty(self, ask: Ask) -> None:
-        self.planner.exhaust(ask)
+        self._found_an_end = self.planner.exhaust(ask) or self._found_an_end
         self._fruitful[ask.stream] -= 1
 
     def _plan(self, stream: str) -> list[Ask]:

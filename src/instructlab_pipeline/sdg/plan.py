@@ -53,11 +53,13 @@ class Planner:
             asks.append(ask)
         return asks
 
-    def exhaust(self, ask: Ask) -> None:
+    def exhaust(self, ask: Ask) -> bool:
         """The call's reply was empty: if it was the unit's last batch, there is no use in asking for another."""
         unit = _unit(ask.chunk, ask.form)
-        if ask.batch == self._batches[unit] - 1:
-            self._exhausted.add(unit)
+        if ask.batch < self._batches[unit] - 1:
+            return False
+        self._exhausted.add(unit)
+        return True
 
     def _next(self, stream: str, open_needs: Sequence[float]) -> Ask | None:
         open_units = [

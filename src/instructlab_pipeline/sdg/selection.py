@@ -26,18 +26,19 @@ class Selection:
 
 
 def select(rows: Iterable[Row], quota: Quota, *, kind: str) -> Selection:
-    """Evaluation items first; what is like one of them, or like an earlier row, is no sample; surplus goes evenly."""
+    """Evaluation items first; what is like one of them, or like an earlier row, is no sample; surplus goes evenly.
+
+    Rows that were made for the evaluation and are not needed there come last among the samples' candidates.
+    """
     ordered = sorted(rows, key=lambda row: row.place)
     rejected: list[Rejected] = []
-
-    held_out, surplus = spread(
-        _distinct((row for row in ordered if row.ask.stream == EVALUATION), kind, rejected), quota.evaluation
+    held_out, unneeded = spread(
+        _distinct([row for row in ordered if row.ask.stream == EVALUATION], kind, rejected), quota.evaluation
     )
-    rejected += _surplus(surplus)
-
-    others = _apart_from(held_out, (row for row in ordered if row.ask.stream != EVALUATION), kind, rejected)
-    training, surplus = spread(_distinct(others, kind, rejected), quota.training)
-    rejected += _surplus(surplus)
+    others = [row for row in ordered if row.ask.stream != EVALUATION]
+    candidates = _apart_from(held_out, [*others, *unneeded], kind, rejected)
+    training, surplus = spread(_distinct(candidates, kind, rejected), quota.training)
+    rejected += [Rejected(row=row, reason="surplus", detail="the leaf has all that it needs") for row in surplus]
     return Selection(evaluation=held_out, training=training, rejected=rejected)
 
 
@@ -99,7 +100,3 @@ def _apart_from(held_out: Iterable[Row], rows: Iterable[Row], kind: str, rejecte
         else:
             rejected.append(Rejected(row=row, reason="in_evaluation_set", detail=f"it would give away: {twin}"))
     return kept
-
-
-def _surplus(rows: Iterable[Row]) -> list[Rejected]:
-    return [Rejected(row=row, reason="surplus", detail="the leaf has all that it needs") for row in rows]

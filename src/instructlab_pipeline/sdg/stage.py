@@ -159,10 +159,11 @@ class Report:
     def tell_shortfalls(self, context: Context) -> None:
         short = {path: funnel for path, funnel in sorted(self.funnels.items()) if funnel["shortfall"]}
         for path, funnel in short.items():
-            reasons = ", ".join(f"{count} {reason}" for reason, count in funnel["rejected"].items()) or "no candidates"
+            reasons = ", ".join(f"{count} {reason}" for reason, count in funnel["rejected"].items())
             context.events.point(
                 "notice",
-                message=f"{path}: {funnel['accepted']} of {funnel['target']} samples were accepted ({reasons})",
+                message=f"{path}: {funnel['accepted']} of {funnel['target']} samples, and no more to be had "
+                f"({reasons or 'none was rejected'})",
             )
 
     def facts(self) -> Facts:

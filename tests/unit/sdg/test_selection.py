@@ -33,12 +33,17 @@ def test_a_question_of_the_evaluation_set_is_no_sample():
     assert reasons(selection) == {"in_evaluation_set": 1}
 
 
-def test_a_surplus_evaluation_item_blocks_no_sample():
-    rows = [row(place, question=f"Moon {place}?", stream=EVALUATION) for place in range(2)]
-    rows.append(row(2, question="Moon 1?"))
-    selection = select(rows, Quota(training=5, evaluation=1), kind="knowledge")
-    assert len(selection.training) == 1
-    assert reasons(selection) == {"surplus": 1}
+def test_what_the_evaluation_does_not_need_may_become_a_sample_after_all_others():
+    rows = [row(place, question=f"Moon {place}?", stream=EVALUATION) for place in range(3)]
+    rows += [row(3, question="Moon 1?"), row(4, question="Moon 4?")]
+    selection = select(rows, Quota(training=3, evaluation=1), kind="knowledge")
+    assert [sample.place[1] for sample in selection.evaluation] == [0]
+    assert [sample.place[1] for sample in selection.training] == [3, 4, 2]
+    assert reasons(selection) == {"duplicate": 1}
+    assert [sample.place[1] for sample in select(rows, Quota(training=2, evaluation=1), kind="knowledge").training] == [
+        3,
+        4,
+    ]
 
 
 def test_a_grounded_question_is_another_one_with_another_context():
