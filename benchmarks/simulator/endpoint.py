@@ -100,7 +100,7 @@ class Endpoint:
         text = _spoilt(reply_to(request, self.manner), fault)
         prompt_tokens = tokens_in(request.prompt)
         sequence = Sequence(
-            tokens_to_make=self._tokens_to_make(text, fault, draw),
+            tokens_to_make=self._tokens_to_make(request, text, fault, draw),
             tokens_to_read=prompt_tokens * self.cache.unread_share(request.prompt),
             finished=partial(self._finish, request, text, prompt_tokens, fault, respond),
         )
@@ -108,9 +108,9 @@ class Endpoint:
         self._arm()
         return sequence
 
-    def _tokens_to_make(self, text: Text, fault: Fault | None, draw: Random) -> int:
+    def _tokens_to_make(self, request: Request, text: Text, fault: Fault | None, draw: Random) -> int:
         if fault is Fault.STRAGGLER:
-            return text.num_tokens * self._faults.straggler_factor
+            return min(text.num_tokens * self._faults.straggler_factor, request.max_tokens)
         if fault is Fault.DISCONNECT:
             return max(1, int(text.num_tokens * draw.random()))
         return text.num_tokens

@@ -14,7 +14,7 @@ class Fault(StrEnum):
     GARBAGE = "garbage"  # an envelope in order, and no sense in it
     TRUNCATED = "truncated"  # an envelope in order, and half of the content
     EMPTY = "empty"  # an envelope in order, and nothing in it
-    STRAGGLER = "straggler"  # `straggler_factor` times as long
+    STRAGGLER = "straggler"  # `straggler_factor` times as long, as far as `max_tokens` lets it
     HANG = "hang"  # no answer, ever
 
 
