@@ -42,13 +42,13 @@ STAGES: tuple[Stage, ...] = (
         run=taxonomy.run,
         fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
     ),
-    Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run),
+    Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run, fingerprint=sdg.fingerprint),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
     Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),
     Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1),
     Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
     Stage(name="eval_final", inputs=evaluation.EvalFinalInputs, run=evaluation.run_final),
-    Stage(name="publish", inputs=publish.PublishInputs, run=publish.run),
+    Stage(name="publish", inputs=publish.PublishInputs, run=publish.run, lost=publish.lost),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
@@ -101,7 +101,7 @@ def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> S
     key = key_of(stage, inputs, fingerprint)
 
     artifact = _reusable(sealed, key, workshop.events) or _made_elsewhere(workshop.folder, stage.name, key)
-    if artifact is not None:
+    if artifact is not None and not _is_lost(stage, inputs, artifact, workshop.events):
         workshop.events.point("reused", stage=stage.name, facts=artifact.facts)
         return StageResult(name=stage.name, status="reused", seconds=time.monotonic() - started, artifact=artifact)
 
@@ -157,6 +157,20 @@ def _reusable(sealed: Artifact | None, key: str, events: Events) -> Artifact | N
         events.point("notice", message=f"{complaint}: stage {sealed.kind} runs again")
         return None
     return sealed
+
+
+def _is_lost(stage: Stage, inputs: Any, artifact: Artifact, events: Events) -> bool:
+    """Whether what the stage made outside of the run is gone; what cannot be asked about counts as being there."""
+    try:
+        complaint = stage.lost(inputs, artifact)
+    except ServiceError as error:
+        events.point(
+            "notice", message=f"{error.message}; what stage {stage.name} made there is taken to be there still"
+        )
+        return False
+    if complaint is not None:
+        events.point("notice", message=f"{complaint}: stage {stage.name} runs again")
+    return complaint is not None
 
 
 def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:

@@ -38,13 +38,15 @@ class Stage:
     """One step of the pipeline. Raise `version` when the code changes what the same inputs give.
 
     `fingerprint` tells the present state of what the inputs point to outside of the run (the commit of a branch, the
-    ETags of a bucket), so that a change there is noticed.
+    ETags of a bucket), so that a change there is noticed. `lost` tells in a sentence what the stage made outside of the
+    run that is no longer there. Both raise ServiceError where they cannot tell.
     """
 
     name: str
     inputs: type[Any]
     run: Callable[[Any, Context], Facts]
-    fingerprint: Callable[[Any], str] = lambda _: ""
+    fingerprint: Callable[[Any], str] = lambda _inputs: ""
+    lost: Callable[[Any, Artifact], str | None] = lambda _inputs, _artifact: None
     version: int = 1
 
 

@@ -1,7 +1,7 @@
 """`run` and `stage`: the pipeline from the command line."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ def run(run_dir: Path | None, until: str, as_json: bool, **options: Any) -> None
         folder = RunFolder(run_dir or _default_folder(resolved.parameters))
         try:
             _run_stages(folder, resolved, until, report)
+            _require_pass(report)
         except GateError:
             _say(in_words(report), as_json=as_json)
             raise
@@ -112,6 +113,15 @@ def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[
                 results.append(result)  # noqa: PERF402 - what was finished counts when a later stage fails
     finally:
         report.update(run=str(folder.path), stages=list(map(pipeline.as_json, results)), **outcome(results))
+
+
+def _require_pass(report: Mapping[str, Any]) -> None:
+    """A run that ends with the evaluation ends as one that would have published."""
+    if report.get("evaluation", {}).get("verdict") == "fail":
+        raise GateError(
+            "the quality gate said no: a metric is below eval_quality_threshold",
+            remedy=f"look at {report['answers']}; more documents, seed examples or epochs may help",
+        )
 
 
 def _refuse_unknown_stage(name: str) -> None:

@@ -19,5 +19,5 @@ class Destination(Protocol):
     async def tag(self, tag: str, manifest: bytes) -> None:
         """Write the manifest, all of whose blobs are there, and let `tag` mean it."""
 
-    async def read(self, reference: str) -> bytes:
-        """The manifest that a tag or digest means now."""
+    async def read(self, reference: str) -> bytes | None:
+        """The manifest that a tag or digest means now, if any."""

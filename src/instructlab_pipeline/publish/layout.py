@@ -65,11 +65,10 @@ class Layout:
             await in_steps(self._write(descriptor, Blob((manifest,)), lambda _: None))
             self._point(tag, descriptor)
 
-    async def read(self, reference: str) -> bytes:
-        if reference.startswith("sha256:"):
-            return self._path(reference).read_bytes()
-        entry = next(entry for entry in self._entries() if _tag_of(entry) == reference)
-        return self._path(entry["digest"]).read_bytes()
+    async def read(self, reference: str) -> bytes | None:
+        tagged = (entry["digest"] for entry in self._entries() if _tag_of(entry) == reference)
+        digest = reference if reference.startswith("sha256:") else next(tagged, None)
+        return self._path(digest).read_bytes() if digest and self._path(digest).is_file() else None
 
     def _write(self, descriptor: Descriptor, blob: Blob, sent: Sent) -> Generator[None, None, None]:
         self._blobs.mkdir(parents=True, exist_ok=True)

@@ -140,9 +140,9 @@ async def _all(deliveries: Sequence[Coroutine[Any, Any, Descriptor]]) -> list[De
 
 async def _read_back(destination: Destination, references: Sequence[str], digest: str) -> None:
     for reference in references:
-        held = digest_of_bytes(await destination.read(reference))
-        if held != digest:
+        held = await destination.read(reference)
+        if held is None or digest_of_bytes(held) != digest:
             raise ServiceError(
-                f"{reference} was written as {digest}, but is {held} when read back",
+                f"{reference} was written as {digest}, but is {held and digest_of_bytes(held)} when read back",
                 remedy="see whether someone else publishes under the same tag, then run again",
             )

@@ -97,10 +97,10 @@ class Registry:
         )
         await self._transport.send(request, expected=frozenset({CREATED, OK, ACCEPTED}))
 
-    async def read(self, reference: str) -> bytes:
+    async def read(self, reference: str) -> bytes | None:
         request = Request(method="GET", url=f"{self._root}/manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
-        reply = await self._transport.send(request, expected=frozenset({OK}))
-        return reply.content
+        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND}))
+        return reply.content if reply.status == OK else None
 
 
 class _Upload:

@@ -18,6 +18,7 @@ from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.image import Entry, Layer, layers
 from instructlab_pipeline.publish.layout import open_layout
 from instructlab_pipeline.publish.memory import Memory
+from instructlab_pipeline.publish.presence import absence
 from instructlab_pipeline.publish.push import Image, Pushed, push
 from instructlab_pipeline.publish.reference import Reference, RegistryReference, parse, version_tag
 from instructlab_pipeline.publish.registry import connect
@@ -74,6 +75,15 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
         "layers_sent": pushed.layers_sent,
         "bytes_sent": pushed.bytes_sent,
     }
+
+
+def lost(inputs: PublishInputs, published: Artifact) -> str | None:
+    """Why what was published must be published again, in a sentence, or None.
+
+    Raises:
+        ServiceError: the registry cannot be asked.
+    """
+    return absence(published, insecure=inputs.output_registry_insecure)
 
 
 def _publish(image: Image, reference: Reference, *, insecure: bool, context: Context) -> Pushed:
