@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def _print(name: str, result: Result) -> None:
 def _losses(result: Result) -> dict[str, Any]:
     """Rows that were given up, by cause; further rows have been made in their place where the shortfall is 0."""
     reasons = Counter(record["reason"] for record in _records(result, "rejected"))
-    funnels: Mapping[str, Any] = json.loads((result.folder / "sdg" / "funnel.json").read_text())
+    funnels: dict[str, Any] = json.loads((result.folder / "sdg" / "funnel.json").read_text())
     candidates = sum(funnel["candidates"] for funnel in funnels.values())
     by_content = sum(reasons[reason] for reason in _LOST_TO_CONTENT)
     return {
