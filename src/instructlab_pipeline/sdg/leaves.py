@@ -8,7 +8,7 @@ from typing import Any
 from instructlab_pipeline.artifacts import Artifact, read_jsonl
 from instructlab_pipeline.errors import SourceError
 
-KNOWLEDGE, FREEFORM, GROUNDED = "knowledge", "freeform", "grounded"
+KINDS = KNOWLEDGE, FREEFORM, GROUNDED = "knowledge", "freeform", "grounded"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.artifacts import Artifact, Facts, write_jsonl
+from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, write_jsonl
 from instructlab_pipeline.sdg.engine import Engine, Settings
 from instructlab_pipeline.sdg.flows import built_in_flow
 from instructlab_pipeline.sdg.funnel import funnel_of
 from instructlab_pipeline.sdg.journal import open_journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun, Tally, start
-from instructlab_pipeline.sdg.leaves import Leaf, read_leaves
+from instructlab_pipeline.sdg.leaves import KINDS, Leaf, read_leaves
 from instructlab_pipeline.sdg.pace import Pace
 from instructlab_pipeline.sdg.samples import Scribe
 from instructlab_pipeline.sdg.scheduler import Lane, Patience
@@ -59,13 +59,14 @@ class SdgInputs:
 
 
 def fingerprint(inputs: SdgInputs) -> str:
-    """The models that will write and judge, also where the parameters leave them to the endpoints.
+    """The models that will write and judge, also where the parameters leave them to the endpoints, and the flows.
 
     Raises:
         UsageError: no teacher, or its model must be named.
         ServiceError: an endpoint that must be asked does not answer.
     """
-    return f"{model_of(inputs.teacher)} {model_of(inputs.judge)}"
+    flows = [built_in_flow(kind).digest for kind in KINDS]
+    return " ".join([model_of(inputs.teacher), model_of(inputs.judge), digest_of(flows)])
 
 
 def run(inputs: SdgInputs, context: Context) -> Facts:
@@ -78,6 +79,7 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
     require_teacher(inputs.sdg_teacher_endpoint)
     report = asyncio.run(_generate(inputs, context))
     report.publish(context.folder)
+    shutil.rmtree(report.parts)
     report.tell_shortfalls(context)
     return report.facts()
 
