@@ -17,7 +17,7 @@ from typing import Any
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import Artifact, Facts
 from instructlab_pipeline.dataset import stage as dataset
-from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
 from instructlab_pipeline.evaluation import stage as evaluation
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
@@ -96,7 +96,7 @@ def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> S
     started = time.monotonic()
     inputs = stage.inputs(**_filled(stage, workshop.parameters, done))
     folder = workshop.folder.stage(stage.name)
-    sealed = artifacts.read(folder)
+    sealed = _sealed(folder, workshop.events)
     fingerprint = _fingerprint(stage, inputs, sealed, workshop.events)
     key = key_of(stage, inputs, fingerprint)
 
@@ -173,13 +173,21 @@ def _is_lost(stage: Stage, inputs: Any, artifact: Artifact, events: Events) -> b
     return complaint is not None
 
 
+def _sealed(folder: Path, events: Events) -> Artifact | None:
+    """What a stage left sealed; where its manifest was tampered with, the stage runs again."""
+    try:
+        return artifacts.read(folder)
+    except SourceError as error:
+        events.point("notice", message=f"{error.message}: stage {folder.name} runs again")
+        return None
+
+
 def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:
     """The same stage with the same key, sealed in another run that shares the cache, copied into this one."""
     try:
-        other = Path(_pointer(folder, name, key).read_text())
-    except FileNotFoundError:
+        sealed = artifacts.read(Path(_pointer(folder, name, key).read_text()))
+    except (OSError, ValueError, SourceError):  # nobody made it, or what points there cannot be used
         return None
-    sealed = artifacts.read(other)
     if sealed is None or sealed.key != key or artifacts.damage(sealed) is not None:
         return None
     return artifacts.copy_sealed(sealed, folder.stage(name))

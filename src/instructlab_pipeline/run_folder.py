@@ -6,6 +6,7 @@
 One process works on a run folder at a time; the kernel frees the lock when that process ends, however it ends.
 """
 
+import errno
 import fcntl
 import getpass
 import json
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from instructlab_pipeline import __version__
 from instructlab_pipeline.artifacts import write_atomically
@@ -58,6 +59,11 @@ class RunFolder:
             loaded: dict[str, Any] = json.loads(self.record_path.read_bytes())
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise UsageError(
+                f"{self.record_path} is not a record of a run: {error}",
+                remedy="delete it: `run` writes it anew",
+            ) from error
         return loaded
 
     @contextmanager
@@ -67,8 +73,7 @@ class RunFolder:
         Raises:
             UsageError: another process holds it; the message says which.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a+") as file:
+        with self._lock_file() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -80,6 +85,18 @@ class RunFolder:
             file.write(json.dumps(_holder()))
             file.flush()
             yield
+
+    def _lock_file(self) -> IO[str]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return (self.path / LOCK).open("a+")
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UsageError(
+                f"{self.path} cannot be the folder of a run: {error.strerror}",
+                remedy="choose another folder with --run-dir",
+            ) from error
 
     def holder(self) -> str | None:
         """Who works on this run now, in words, or None."""
@@ -120,7 +137,8 @@ def _user() -> str:
 
 
 def _command() -> str:
-    return shlex.join(["instructlab-pipeline", *sys.argv[1:]])
+    words = shlex.join(["instructlab-pipeline", *sys.argv[1:]])
+    return words.encode(errors="backslashreplace").decode()  # a path need not be text
 
 
 def _machine() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The entry point: commands are imported when they are used; every error becomes two lines and an exit code."""
 
-import errno
 import importlib
 import signal
 import sys
@@ -11,7 +10,8 @@ from typing import Any
 import click
 
 from instructlab_pipeline import __version__
-from instructlab_pipeline.errors import EXIT_BUG, Interrupted, PipelineError, ServiceError
+from instructlab_pipeline.cli import failures
+from instructlab_pipeline.errors import EXIT_BUG, PipelineError, UsageError
 
 COMMANDS = {
     "run": ("instructlab_pipeline.cli.run", "run", "Take a taxonomy and a base model to a published model."),
@@ -20,8 +20,6 @@ COMMANDS = {
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, list and describe the parameters."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
 }
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LazyGroup(click.Group):
@@ -62,16 +60,15 @@ def exit_code_of(arguments: list[str]) -> int:
     try:
         cli.main(arguments, prog_name="instructlab-pipeline", standalone_mode=False)
     except click.ClickException as error:
+        if "--json" in arguments:
+            failures.print_usage_error(error)
         error.show()
-        return 2
-    except PipelineError as error:
-        return _shown(error)
-    except (KeyboardInterrupt, click.Abort):
-        return _shown(Interrupted())
-    except OSError as error:
-        return _shown_by_the_system(error)
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug is reported as one
-        return _shown_bug()
+        return UsageError.exit_code
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        sys.stderr.close()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one
+        ours = failures.in_our_terms(error)
+        return _shown_bug() if ours is None else _shown(ours)
     return 0
 
 
@@ -85,21 +82,6 @@ def _shown_bug() -> int:
     click.echo(traceback.format_exc(), err=True)
     click.echo("This is a bug in instructlab-pipeline: please report it with the lines above.", err=True)
     return EXIT_BUG
-
-
-def _shown_by_the_system(error: OSError) -> int:
-    if isinstance(error, BrokenPipeError):  # the reader of our output left, as `head` does
-        sys.stderr.close()
-        return 0
-    return _shown(_full_disk(error)) if error.errno in FULL else _shown_bug()
-
-
-def _full_disk(error: OSError) -> PipelineError:
-    place = f" ({error.filename})" if error.filename else ""
-    return ServiceError(
-        f"the disk is full{place}: {error.strerror}",
-        remedy="free some space, then run the same command again: it goes on where it stopped",
-    )
 
 
 def _listen_for_signals() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from instructlab_pipeline.cli.failures import told
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
 from instructlab_pipeline.errors import ParameterError
 from instructlab_pipeline.params.kinds import text_of
@@ -27,8 +28,9 @@ def params() -> None:
 @parameter_options
 def show(as_json: bool, **options: Any) -> None:
     """Show every parameter's value and where it comes from."""
-    resolved = resolved_options(options)
-    values = resolved.as_json()
+    with told(in_json=as_json):
+        resolved = resolved_options(options)
+        values = resolved.as_json()
     _print_notices(resolved)
     click.echo(_as_text(values) if as_json else _in_words(resolved))
 

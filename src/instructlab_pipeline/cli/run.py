@@ -1,6 +1,5 @@
 """`run` and `stage`: the pipeline from the command line."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from instructlab_pipeline.cli import failures
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
-from instructlab_pipeline.errors import GateError, PipelineError, UsageError
+from instructlab_pipeline.errors import GateError, UsageError
 from instructlab_pipeline.params.layers import Resolved
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.run_folder import RunFolder
@@ -77,12 +77,12 @@ def reported(*, as_json: bool) -> Iterator[dict[str, Any]]:
     report: dict[str, Any] = {}
     try:
         yield report
-    except PipelineError as error:
-        report["error"] = {"exit_code": error.exit_code, "message": error.message, "remedy": error.remedy}
+    except (Exception, KeyboardInterrupt) as error:
+        report["error"] = failures.as_json(error)
         raise
     finally:
         if as_json:
-            click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+            failures.print_json(report)
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """`status RUN`: how far a run is, from its folder alone, whether it runs at this moment or not."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from instructlab_pipeline import artifacts
+from instructlab_pipeline.cli.failures import print_json, told
 from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.events import read_events
 from instructlab_pipeline.run_folder import RunFolder
@@ -17,11 +17,15 @@ from instructlab_pipeline.run_folder import RunFolder
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def status(run: Path, as_json: bool) -> None:
     """Show how far the run in the folder RUN is, and who works on it."""
-    folder = RunFolder(run)
-    if not folder.record_path.exists():
-        raise UsageError(f"{run} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
-    report = state_of(folder)
-    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else _in_words(report))
+    with told(in_json=as_json):
+        folder = RunFolder(run)
+        if not folder.record_path.exists():
+            raise UsageError(f"{run} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
+        report = state_of(folder)
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(_in_words(report))
 
 
 def state_of(folder: RunFolder) -> dict[str, Any]:

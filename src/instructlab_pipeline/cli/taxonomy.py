@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from instructlab_pipeline.cli.failures import told
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy.faults import Fault, errors, warnings
 from instructlab_pipeline.taxonomy.tree import leaves_of_path
@@ -25,7 +26,8 @@ def check(paths: Sequence[Path], as_json: bool) -> None:
 
     Exits with 3 when a file has an error. Warnings, which end in a [code], do not count.
     """
-    results = [leaves_of_path(path) for path in paths]
+    with told(in_json=as_json):
+        results = [leaves_of_path(path) for path in paths]
     num_leaves = sum(len(leaves) for leaves, _ in results)
     faults = [fault for _, found in results for fault in found]
     click.echo(_as_json(num_leaves, faults) if as_json else _in_words(num_leaves, faults))

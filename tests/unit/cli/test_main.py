@@ -7,7 +7,19 @@ from click.testing import CliRunner
 
 from instructlab_pipeline.cli.main import COMMANDS, cli
 
-HEAVY = {"torch", "transformers", "kfp", "aiohttp", "obstore", "numpy", "rich", "tokenizers", "jinja2", "yaml", "asyncio"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "kfp",
+    "aiohttp",
+    "obstore",
+    "numpy",
+    "rich",
+    "tokenizers",
+    "jinja2",
+    "yaml",
+    "asyncio",
+}
 PROGRAM = """
 import json, sys
 from instructlab_pipeline.cli.main import exit_code_of

@@ -47,3 +47,22 @@ def test_the_record_reads_back_and_a_folder_without_one_is_empty(tmp_path):
     assert folder.record() == {}
     folder.write_record({"train_seed": {"value": 42, "origin": "dev profile"}})
     assert folder.record()["parameters"]["train_seed"]["value"] == 42
+
+
+def test_a_file_is_refused_as_the_folder_of_a_run(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="file cannot be the folder of a run"), RunFolder(tmp_path / "file").held():
+        pass
+
+
+def test_a_record_that_is_not_ours_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text('{"parameters"')
+    with pytest.raises(UsageError, match="is not a record of a run"):
+        RunFolder(tmp_path).record()
+
+
+def test_a_path_on_the_command_line_need_not_be_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["instructlab-pipeline", "run", "--run-dir", "\udcff"])
+    folder = RunFolder(tmp_path)
+    folder.write_record({})
+    assert "udcff" in folder.record()["command"]

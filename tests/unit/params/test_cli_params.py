@@ -73,7 +73,7 @@ def test_parameter_files_are_read_in_order(tmp_path):
 def test_show_refuses_wrong_values_with_all_complaints():
     done = call("show", "--json", "--sdg_batch_size=0", "--eval_metrics=", "--params=missing.env")
     assert isinstance(done.exception, ParameterError)
-    assert not done.stdout
+    assert json.loads(done.stdout)["error"]["message"] == "\n".join(done.exception.complaints)
     assert len([line for line in done.exception.complaints if "missing; searched" not in line]) == 3
 
 

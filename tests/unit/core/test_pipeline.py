@@ -1,0 +1,66 @@
+"""Which sealed stages are trusted, without running any room."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from instructlab_pipeline.artifacts import MANIFEST
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.params.layers import resolve
+from instructlab_pipeline.pipeline import Workshop, perform
+from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.stage import Stage
+
+GIVEN = (("sdg_base_model", "file:m"), ("sdg_repo_url", "./t"), ("output_oci_model_uri", "oci:o:1"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    train_seed: int
+
+
+def write(_inputs, context):
+    (context.folder / "result").write_text("made")
+    return {}
+
+
+STAGE = Stage(name="model", inputs=Inputs, run=write)
+
+
+@pytest.fixture
+def workshop_of(tmp_path):
+    def make(name, heard=None):
+        listeners = [heard.append] if heard is not None else []
+        folder = RunFolder(tmp_path / name)
+        parameters = resolve(environment={}, overrides=GIVEN).parameters
+        return Workshop(folder=folder, parameters=parameters, events=Events(listeners=listeners))
+
+    return make
+
+
+def test_a_stage_is_reused_in_its_run_and_in_one_beside_it(workshop_of):
+    assert [perform(STAGE, workshop_of(name), {}).status for name in ("a", "a", "b")] == ["made", "reused", "reused"]
+
+
+@pytest.mark.parametrize("name", ["result", MANIFEST])
+def test_what_was_tampered_with_is_made_again_and_said(name, workshop_of):
+    made = perform(STAGE, workshop_of("a"), {}).artifact
+    (made / name).chmod(0o644)
+    (made / name).write_text("[]")
+    heard = []
+    assert perform(STAGE, workshop_of("a", heard), {}).status == "made"
+    assert any("stage model runs again" in event.get("message", "") for event in heard)
+
+
+@pytest.mark.parametrize("pointer", ["", "/nowhere", "a\0b", "x" * 5000, b"\xff", "{made}/result"])
+def test_a_cache_that_points_to_nothing_of_use_does_no_harm(pointer, workshop_of):
+    made = perform(STAGE, workshop_of("a"), {}).artifact
+    path = workshop_of("a").folder.cache / "stages" / "model" / made.key
+    path.write_bytes(pointer if isinstance(pointer, bytes) else pointer.replace("{made}", str(made.path)).encode())
+    assert perform(STAGE, workshop_of("b"), {}).status == "made"
+
+
+def test_a_damaged_run_beside_this_one_does_no_harm(workshop_of):
+    made = perform(STAGE, workshop_of("a"), {}).artifact
+    (made / MANIFEST).write_text("{")
+    assert perform(STAGE, workshop_of("b"), {}).status == "made"
