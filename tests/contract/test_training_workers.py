@@ -115,6 +115,11 @@ def test_one_worker_with_other_packs_learns_what_two_learn(straight, material, t
     assert one_result["epoch_losses"][-1] < one_result["epoch_losses"][0]
 
 
+def test_workers_that_recompute_their_layers_end_with_the_same_weights(straight, material, tmp_path):
+    job, _ = run(training_job(tmp_path, *material, recompute=True))
+    assert weights(job) == weights(straight[0])
+
+
 def test_a_killed_worker_is_named_and_the_next_run_ends_with_the_same_weights(straight, material, tmp_path):
     job = training_job(tmp_path, *material, recovery_interval_s=0.0)
     with pytest.raises(WorkerError, match="worker 1 was killed"):

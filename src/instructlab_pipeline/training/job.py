@@ -17,7 +17,7 @@ class TrainingJob:
     model: Hugging Face folder to start from. data: JSON lines of {messages, id, unmask}. output: gets `model/`.
     work: recovery checkpoints, telemetry, epochs; survives crashes. tokens: the tokenized data, shared by runs.
     fingerprint: digest of all that decides the weights but the number of workers; recovery checkpoints carry it.
-    keep_every_epochs: 0 keeps none.
+    keep_every_epochs: 0 keeps none. recompute: see recompute.py; it changes no gradient.
     """
 
     name: str
@@ -36,6 +36,7 @@ class TrainingJob:
     max_sample_tokens: int
     seed: int
     keep_every_epochs: int = 0
+    recompute: bool = False
     recovery_interval_s: float = 60.0
 
     def write(self, path: Path) -> None:

@@ -7,22 +7,59 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.errors import WorkerError
+from instructlab_pipeline.errors import UsageError, WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.processes import run_worker
 from instructlab_pipeline.training.failure import OutOfMemory, read_failure
 from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.machine import gpu_memory, host_memory
+from instructlab_pipeline.training.memory import Demand, Limits, choose, sentence
+from instructlab_pipeline.training.shape import read_shape
 from instructlab_pipeline.training.telemetry import Follower
 
 AGENT = "instructlab_pipeline.training.agent"
+REMEDY = (
+    "raise train_memory_per_worker, raise train_num_workers (they share the states), lower train_sequence_length, "
+    "or choose a smaller sdg_base_model"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """`workers` processes on this machine, each on up to `cpus` processors."""
+    """`workers` processes in all, each on up to `cpus` processors and in up to `memory` bytes."""
 
     workers: int
     cpus: int
+    memory: int | None = None
+
+
+def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
+    """The job with micro-batches that memory has room for; tells the plan.
+
+    Raises:
+        SourceError: the model's files do not say how large it is.
+        UsageError: even the smallest micro-batches do not fit train_memory_per_worker.
+    """
+    gpu = gpu_memory()
+    limits = Limits(allowed=processes.memory, host=host_memory() // workers_here(processes.workers), gpu=gpu)
+    demand = Demand(
+        workers=processes.workers,
+        tokens=job.micro_batch_tokens,
+        longest=job.max_sample_tokens,
+        cuda=gpu is not None,
+    )
+    plan = choose(read_shape(job.model), demand, limits)
+    told = f"{job.name}: {sentence(plan, limits)}"
+    if not plan.is_allowed(limits):
+        raise UsageError(told, remedy=REMEDY)
+    events.point("notice", message=told if plan.fits(limits) else f"{told}, which may not be enough")
+    return replace(job, micro_batch_tokens=plan.demand.tokens, recompute=plan.demand.recompute)
+
+
+def workers_here(workers: int) -> int:
+    """How many of the workers run on this machine; torchrun's environment says over how many they are spread."""
+    machines = os.environ.get("PET_NNODES", "1").rpartition(":")[2]
+    return max(1, workers // int(machines))
 
 
 def train(job: TrainingJob, processes: Processes, events: Events) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 1024  # positions at once: 1024 x 128k logits of float32 are 0.5 GB
+from instructlab_pipeline.training.memory import CHUNK
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import Batch, make_batch
 from instructlab_pipeline.training.loss import Head, summed_loss
 from instructlab_pipeline.training.masks import Encoded
+from instructlab_pipeline.training.memory import IN_ONE_PIECE
+from instructlab_pipeline.training.recompute import recompute_layers
 from instructlab_pipeline.training.world import World
 
 # Families whose packed loss and gradients are tested to be those of the samples one by one.
@@ -29,7 +31,6 @@ PROVEN_FAMILIES = (
     "qwen3",
     "smollm3",
 )
-IN_ONE_PIECE = 50_000_000  # weights: where so few are sharded, fewer messages matter more than memory
 LEAK_TOLERANCE = 1e-6  # relative; the shapes are the same, so the sums are too
 _DTYPES = {
     "F64": torch.float64,
@@ -72,8 +73,10 @@ class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return dict(self.lm.named_parameters())
 
 
-def load_student(folder: Path) -> Student:
+def load_student(folder: Path, *, recompute: bool = False) -> Student:
     """The model in `folder`, in float32 on the CPU, without dropout.
+
+    recompute: its layers compute most things again on the way back rather than keep them.
 
     Raises:
         SourceError: its family is not proven, or it cannot be read or written back.
@@ -94,6 +97,8 @@ def load_student(folder: Path) -> Student:
     for module in lm.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+    if recompute:
+        recompute_layers(lm)
     student = Student(lm, _dtypes(folder, {name for name, _ in lm.named_parameters()}))
     student.train()
     return student

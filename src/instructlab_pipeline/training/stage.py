@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, file_digest, write_atomically, write_jsonl
+from instructlab_pipeline.params.quantities import amount
 from instructlab_pipeline.stage import Context, unkeyed
 from instructlab_pipeline.training.job import Schedule, TrainingJob
-from instructlab_pipeline.training.launch import Processes, train
+from instructlab_pipeline.training.launch import Processes, fit, train
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -98,8 +99,12 @@ def _run(phase: _Phase, inputs: _Inputs, context: Context) -> Facts:
     if not data.exists() or data.stat().st_size == 0:
         return _skip(f"the dataset has no samples for it ({phase.data} is empty)", phase, context)
     job = _job(phase, inputs, context)
-    processes = Processes(workers=inputs.train_num_workers, cpus=inputs.train_cpu_limit)
-    result = train(job, processes, context.events)
+    processes = Processes(
+        workers=inputs.train_num_workers,
+        cpus=inputs.train_cpu_limit,
+        memory=int(amount(inputs.train_memory_per_worker) or 0),
+    )
+    result = train(fit(job, processes, context.events), processes, context.events)
     return _finish(job, result, context)
 
 

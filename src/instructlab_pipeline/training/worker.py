@@ -47,7 +47,7 @@ def _work(job: TrainingJob) -> None:
     world = join()
     telemetry = Telemetry(job.telemetry, speaks=world.leads)
     tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
-    student = shard(load_student(job.model), world)
+    student = shard(load_student(job.model, recompute=job.recompute), world)
     check_isolation(student, world.device)
     trainer = Trainer(job=job, tokens=tokens, student=student, world=world, telemetry=telemetry)
     first_step, started = trainer.progress.step, time.monotonic()

@@ -11,6 +11,7 @@ from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import make_batch
 from instructlab_pipeline.training.loss import CHUNK, Head, summed_loss
 from instructlab_pipeline.training.model import PROVEN_FAMILIES, Student, check_isolation, load_student
+from instructlab_pipeline.training.recompute import recompute_layers
 from servers.tiny_model import write_tiny_model
 
 CPU = torch.device("cpu")
@@ -77,6 +78,25 @@ def test_packed_samples_give_the_loss_and_gradients_of_one_by_one(family):
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     difference = (gradients(ours) - gradients(theirs)).abs().max() / gradients(theirs).abs().max()
     assert difference < 1e-5
+
+
+@pytest.mark.parametrize("family", PROVEN_FAMILIES)
+def test_layers_that_are_recomputed_give_the_same_gradients_bit_by_bit(family):
+    results = []
+    for again in (False, True):
+        model = family_model(family, attention.register())
+        if again:
+            recompute_layers(model)
+        student = Student(model, {}).train()
+        runs = []
+        model.base_model.layers[0].mlp.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        loss = student(make_batch(samples(5, 17, 23, 2), scale=0.1, device=CPU))
+        loss.backward()
+        assert len(runs) == 1 + again
+        results.append((loss, gradients(model)))
+    (loss, kept), (same_loss, recomputed) = results
+    assert torch.equal(loss, same_loss)
+    assert torch.equal(kept, recomputed)
 
 
 def test_the_loss_in_chunks_is_the_plain_cross_entropy():

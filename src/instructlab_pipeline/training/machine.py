@@ -1,0 +1,29 @@
+"""What this machine has: memory for its workers, on the host and on GPUs. No torch is needed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_MIB = 1 << 20
+_ASK_S = 20.0
+
+
+def host_memory() -> int:
+    """Bytes: the machine's, or the limit of the container that we are in."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text().strip() for path in _CGROUP_LIMITS if path.exists()]
+    return min([installed, *(int(limit) for limit in limits if limit.isdecimal())])
+
+
+def gpu_memory() -> int | None:
+    """Bytes of the smallest GPU, or None where workers will run on the CPU."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return None
+    question = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, check=True, timeout=_ASK_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    sizes = [int(line) for line in answer.split() if line.isdecimal()]
+    return min(sizes) * _MIB if sizes else None

@@ -1,0 +1,167 @@
+"""What a worker's memory is planned to hold, and that a model's files and its activations agree with the plan."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instructlab_pipeline.errors import SourceError, UsageError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.training.launch import Processes, fit, workers_here
+from instructlab_pipeline.training.machine import gpu_memory, host_memory
+from instructlab_pipeline.training.memory import Demand, Limits, choose, plan_memory, sentence
+from instructlab_pipeline.training.shape import Shape, read_shape
+from servers.tiny_model import write_tiny_model
+from servers.training_inputs import sealed_model, training_job
+
+GIB = 1 << 30
+EIGHT_BILLION = Shape(
+    parameters=8_030_261_248, layers=32, hidden=4096, inner=14336, queries=4096, keys=1024, vocabulary=128256
+)
+ROOMY = Limits(allowed=None, host=1 << 60, gpu=None)
+
+
+def demand(**changes):
+    return Demand(**({"workers": 1, "tokens": 16384, "longest": 2048, "cuda": False} | changes))
+
+
+def test_states_are_16_bytes_a_parameter_over_the_workers():
+    alone, shared = (plan_memory(EIGHT_BILLION, demand(workers=workers)) for workers in (1, 4))
+    assert alone.states == 16 * EIGHT_BILLION.parameters
+    assert shared.states == alone.states // 4
+    assert (alone.loading, alone.gathered) == (4 * EIGHT_BILLION.parameters, 0)
+    assert shared.loading == 5 * EIGHT_BILLION.parameters
+    assert 0 < shared.gathered < shared.loading
+
+
+def test_a_job_that_fits_is_left_as_it_is():
+    assert choose(EIGHT_BILLION, demand(), ROOMY).demand == demand()
+
+
+def test_on_a_cpu_micro_batches_shrink_until_they_fit():
+    room = plan_memory(EIGHT_BILLION, demand(tokens=4096)).host
+    plan = choose(EIGHT_BILLION, demand(), Limits(allowed=room, host=1 << 60, gpu=None))
+    assert plan.demand == demand(tokens=4096)
+    assert choose(EIGHT_BILLION, demand(), Limits(allowed=None, host=room, gpu=None)).demand == plan.demand
+
+
+def test_on_a_gpu_layers_are_recomputed_before_micro_batches_shrink():
+    on_gpu = demand(workers=8, cuda=True)
+    limits = Limits(allowed=200 * GIB, host=200 * GIB, gpu=80 * GIB)
+    assert plan_memory(EIGHT_BILLION, on_gpu).gpu > limits.gpu
+    plan = choose(EIGHT_BILLION, on_gpu, limits)
+    assert (plan.demand.recompute, plan.demand.tokens) == (True, 16384)
+    assert "GPU memory" in sentence(plan, limits)
+    assert "recomputed" in sentence(plan, limits)
+
+
+@given(workers=st.integers(1, 16), tokens=st.integers(1, 64), cuda=st.booleans())
+def test_each_smaller_demand_needs_no_more_and_keeps_room_for_the_longest_sample(workers, tokens, cuda):
+    demands = list(demand(workers=workers, tokens=2048 * tokens, cuda=cuda).smaller())
+    sizes = [plan_memory(EIGHT_BILLION, one).step for one in demands]
+    assert sizes == sorted(sizes, reverse=True)
+    assert demands[-1].tokens == 2048
+    assert all(one.workers == workers for one in demands)
+
+
+def test_the_shape_is_read_from_headers_and_counts_what_torch_counts(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = write_tiny_model(tmp_path, hidden=64)
+    shape = read_shape(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert shape.parameters == model.num_parameters()
+    assert shape.layer == sum(weight.numel() for weight in model.model.layers[0].parameters() if weight.ndim == 2)
+    assert (shape.layers, shape.hidden, shape.queries, shape.keys) == (2, 64, 64, 32)
+
+
+def test_a_model_that_does_not_say_its_shape_is_a_source_error(tmp_path):
+    folder = write_tiny_model(tmp_path)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(SourceError, match="num_attention_heads") as caught:
+        read_shape(folder)
+    assert "sdg_base_model" in caught.value.remedy
+
+
+def test_the_estimate_of_activations_is_what_a_llama_keeps(tmp_path):
+    folder = write_tiny_model(tmp_path, hidden=128, layers=6)
+    planned = plan_memory(read_shape(folder), demand(tokens=1024)).activations
+    assert bytes_kept(folder, tokens=1024) == pytest.approx(planned, rel=0.1)
+
+
+def test_layers_that_are_recomputed_keep_what_comes_in(tmp_path):
+    folder = write_tiny_model(tmp_path, hidden=128, layers=6)
+    shape = read_shape(folder)
+    planned = plan_memory(shape, demand(tokens=1024, recompute=True)).activations
+    kept = bytes_kept(folder, tokens=1024, recompute=True)
+    assert 4 * 1024 * shape.layers * shape.hidden <= kept < planned < bytes_kept(folder, tokens=1024)
+
+
+def bytes_kept(folder, *, tokens, recompute=False):
+    """Of all that one way forward keeps for the way back, weights and the head's gradient left out."""
+    import torch
+
+    from instructlab_pipeline.training.batch import make_batch
+    from instructlab_pipeline.training.model import load_student
+
+    student = load_student(folder, recompute=recompute)
+    known = {weight.untyped_storage().data_ptr() for weight in student.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known and tuple(tensor.shape) != tuple(student.lm.lm_head.weight.shape):
+            kept[storage.data_ptr()] = tensor
+        return tensor
+
+    ids = np.random.default_rng(0).integers(0, 256, 64, dtype=np.uint32)
+    batch = make_batch([(ids, np.arange(64) > 0)] * (tokens // 64), scale=1.0, device=torch.device("cpu"))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        student(batch)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.fixture
+def job(tmp_path):
+    model = sealed_model(tmp_path / "model")
+    return training_job(tmp_path, model, tmp_path / "phase_2.jsonl", micro_batch_tokens=1 << 20)
+
+
+def test_the_plan_is_told_and_shrinks_the_job(job):
+    seen = []
+    smaller = fit(job, Processes(workers=1, cpus=1, memory=GIB), Events(listeners=[seen.append]))
+    assert job.max_sample_tokens < smaller.micro_batch_tokens < job.micro_batch_tokens
+    assert f"micro-batches of {smaller.micro_batch_tokens} tokens" in seen[0]["message"]
+    assert "train_memory_per_worker allows 1 GiB" in seen[0]["message"]
+
+
+def test_a_plan_that_cannot_fit_stops_before_any_worker_starts_and_says_what_to_change(job):
+    with pytest.raises(UsageError, match="train_memory_per_worker allows 100 MiB") as caught:
+        fit(job, Processes(workers=1, cpus=1, memory=100 << 20), Events())
+    assert "train_num_workers" in caught.value.remedy
+    assert not job.work.exists()
+
+
+def test_a_machine_too_small_is_a_notice():
+    limits = Limits(allowed=None, host=GIB, gpu=None)
+    plan = choose(EIGHT_BILLION, demand(), limits)
+    assert not plan.fits(limits)
+    assert plan.is_allowed(limits)
+    assert "this machine has 1 GiB" in sentence(plan, limits)
+
+
+def test_workers_of_several_machines_share_only_their_own(monkeypatch):
+    assert workers_here(4) == 4
+    monkeypatch.setenv("PET_NNODES", "2")
+    assert workers_here(4) == 2
+    monkeypatch.setenv("PET_NNODES", "1:4")
+    assert workers_here(4) == 1
+
+
+def test_the_machine_knows_its_memory(monkeypatch):
+    assert host_memory() > 1 << 28
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_memory() is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", "")
+    assert gpu_memory() is None
