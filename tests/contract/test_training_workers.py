@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 from instructlab_pipeline.artifacts import file_digest, write_jsonl
 from instructlab_pipeline.errors import SourceError, WorkerError
 from instructlab_pipeline.events import Events, read_events
+from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.launch import Processes, train
+from instructlab_pipeline.training.plan import Plan
 from servers.training_inputs import chats, sealed_model, training_job
 
 pytestmark = pytest.mark.slow
@@ -42,7 +45,9 @@ import resource, sys
 from pathlib import Path
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.launch import Processes, train
+from instructlab_pipeline.training.plan import Plan
 
 job, workers, memory = TrainingJob.read(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
 if memory:
@@ -181,6 +186,53 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(material, 
     with pytest.raises(WorkerError, match=r"the gradient norm nan; .* lines \d+, \d+") as caught:
         run(training_job(tmp_path, *material, learning_rate=1e30, warmup_ratio=0.0), Processes(workers=1, cpus=1))
     assert "train_learning_rate" in caught.value.remedy
+
+
+def test_a_sample_that_makes_the_loss_leap_stops_the_run_and_is_named(material, tmp_path):
+    model, _ = material
+    data = tmp_path / "phase_2.jsonl"
+    easy, odd = chats(1, unmask=False)[0], chats(1, unmask=False)[0] | {"id": "odd"}
+    odd["messages"] = [odd["messages"][0], {"role": "assistant", "content": "Q7#zX!vK@9&" * 3}]
+    records = [easy] * 300
+    late = int(Plan(num_samples=300, samples_per_step=2, epochs=1, seed=42).samples(120)[0])
+    records[late] = odd
+    write_jsonl(data, records)
+    job = training_job(tmp_path, model, data, samples_per_step=2, epochs=1, learning_rate=1e-2)
+    with pytest.raises(WorkerError, match=rf"in step 121 the loss rose from about .* lines .*\b{late + 1}\b"):
+        run(job, Processes(workers=1, cpus=1))
+    assert len(losses(job)) == 120
+
+
+def test_each_step_tells_where_its_time_went(straight):
+    job, _ = straight
+    told = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
+    step = next(line for line in told if line["kind"] == "step")
+    parts = [step[name] for name in ("data_s", "forward_backward_s", "wait_s", "optimizer_s")]
+    assert all(part > 0 for part in parts)
+    assert 0.5 * step["seconds"] < sum(parts) <= step["seconds"] + 0.001
+    assert 0 <= step["idle_share"] < 1
+    assert 0 < step["mfu"] < 1
+    assert step["memory_bytes"] > 1 << 26
+
+
+def test_a_disk_that_fills_up_during_a_save_is_named_and_leaves_the_checkpoint_before_intact(
+    straight, material, tmp_path
+):
+    job = training_job(tmp_path, *material, recovery_interval_s=0.0)
+
+    def fill_disk():
+        for worker in workers_of(job).values():
+            resource.prlimit(worker, resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    with pytest.raises(WorkerError, match=r"saving a checkpoint in .*: .*File too large") as caught:
+        run(job, listener=after_step(7, fill_disk))
+    assert "make room" in caught.value.remedy
+    kept = newest(job.recovery, job.fingerprint)
+    assert kept is not None
+    resumed, _ = run(job)
+    told = [json.loads(line) for line in resumed.telemetry.read_text().splitlines()]
+    assert f"goes on after step {int(kept.name[5:])}" in [t for t in told if t["kind"] == "notice"][-1]["message"]
+    assert weights(resumed) == weights(straight[0])
 
 
 def test_a_sample_that_the_template_refuses_is_named(material, tmp_path):

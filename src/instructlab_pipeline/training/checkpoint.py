@@ -9,6 +9,7 @@ A draft is renamed into place once its manifest is written. The newest two are k
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Progress:
     epoch_losses: list[float] = field(default_factory=list)
     loss_sum: float = 0.0  # of this epoch, over its supervised tokens, in nats
     loss_tokens: int = 0
+    recent_losses: list[float] = field(default_factory=list)  # of whole steps, to know a spike by
 
 
 def newest(recovery: Path, fingerprint: str) -> Path | None:
@@ -51,7 +53,7 @@ def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[st
             shutil.rmtree(path, ignore_errors=True)
         draft.mkdir(parents=True)
     world.wait()
-    with boundary(WorkerError, f"saving a checkpoint in {recovery}", remedy=_REMEDY):
+    with boundary(WorkerError, f"saving a checkpoint in {recovery}", remedy=_REMEDY), _first_cause():
         dcp.save(state, checkpoint_id=draft, no_dist=not world.shards)
     world.wait()
     if world.leads:
@@ -60,12 +62,30 @@ def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[st
 
 
 def load(path: Path, state: dict[str, Any], world: World) -> Progress:
-    """Fill `state` in place, whatever number of workers wrote it; says how far that had come."""
+    """Fill `state` in place, whatever number of workers wrote it; says how far that had come.
+
+    Raises:
+        WorkerError: it cannot be read.
+    """
     import torch.distributed.checkpoint as dcp
 
-    dcp.load(state, checkpoint_id=path, no_dist=not world.shards)
+    remedy = f"delete {path}: the one before it may do"
+    with boundary(WorkerError, f"loading the checkpoint in {path}", remedy=remedy), _first_cause():
+        dcp.load(state, checkpoint_id=path, no_dist=not world.shards)
     manifest = json.loads((path / MANIFEST).read_bytes())
     return Progress(**{name: manifest[name] for name in asdict(Progress())})
+
+
+@contextmanager
+def _first_cause() -> Iterator[None]:
+    """Torch wraps what went wrong on each worker into something that is no Exception, with a traceback of each."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:
+        cause, _ = next(iter(error.failures.values()))
+        raise RuntimeError(str(cause)) from cause
 
 
 def _newest_first(recovery: Path) -> Iterator[Path]:

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from instructlab_pipeline.errors import WorkerError, boundary
 from instructlab_pipeline.training.model import Student
 from instructlab_pipeline.training.world import World
 
 SHARD_BYTES = 5_000_000_000
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_REMEDY = "make room on the disk, then run the same command again: it goes on from the last checkpoint"
 _WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf")
 
 
@@ -22,7 +24,16 @@ def export(student: Student, base: Path, folder: Path, world: World, *, shard_by
     """Write the student into `folder`, whole or not at all; all workers call this together.
 
     Weights go out in the type that `base` has them in. One shard at a time is in memory, on the first worker.
+
+    Raises:
+        WorkerError: it cannot be written.
     """
+    with boundary(WorkerError, f"writing the model to {folder}", remedy=_REMEDY):
+        _export(student, base, folder, world, shard_bytes)
+    world.wait()
+
+
+def _export(student: Student, base: Path, folder: Path, world: World, shard_bytes: int) -> None:
     draft = folder.with_name(f".{folder.name}.draft")
     if world.leads:
         shutil.rmtree(draft, ignore_errors=True)
@@ -39,7 +50,6 @@ def export(student: Student, base: Path, folder: Path, world: World, *, shard_by
         for path in draft.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         draft.rename(folder)
-    world.wait()
 
 
 def shards(sizes: Mapping[str, int], limit: int) -> dict[str, list[str]]:

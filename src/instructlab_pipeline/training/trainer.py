@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from instructlab_pipeline.training.batch import make_batch
 from instructlab_pipeline.training.checkpoint import Progress
 from instructlab_pipeline.training.export import export
 from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.meter import Meter
 from instructlab_pipeline.training.model import Student
 from instructlab_pipeline.training.plan import Pack, Plan, learning_rate, pack
+from instructlab_pipeline.training.spike import is_spike, remembered
 from instructlab_pipeline.training.telemetry import Telemetry
 from instructlab_pipeline.training.tokens import Tokens
 from instructlab_pipeline.training.world import World
@@ -41,6 +44,7 @@ class Trainer:
     student: Student
     world: World
     telemetry: Telemetry
+    meter: Meter
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -59,7 +63,7 @@ class Trainer:
         """All steps that are left, from the newest checkpoint on.
 
         Raises:
-            WorkerError: the loss is not a number.
+            WorkerError: the loss is not a number, or has leapt up.
             Interrupted: SIGTERM came; what was learned is saved.
         """
         self._resume()
@@ -78,18 +82,20 @@ class Trainer:
 
     def _step(self, step: int, wishes: list[bool]) -> list[bool]:
         """One optimizer step; says for each wish whether any worker has it."""
-        started = time.monotonic()
+        self.meter.start()
         samples = self.plan.samples(step)
-        packs = self._packs(samples)
+        with self.meter.part("data"):
+            packs = self._packs(samples)
         supervised = int(self.tokens.counts[samples].sum())
         loss = self._accumulate(packs, scale=1.0 / supervised)
-        loss, squares, *wished = self.world.sum([loss, self._gradient_squares(), *map(float, wishes)])
+        with self.meter.part("wait"):
+            loss, squares, *wished = self.world.sum([loss, self._gradient_squares(), *map(float, wishes)])
         norm = math.sqrt(squares)
-        self._check_finite(step, samples, loss, norm)
+        self._check(step, samples, loss, norm)
         rate = self._rate(step)
-        self._update(rate, shrink=min(1.0, CLIP_NORM / (norm + 1e-6)))
-        self._count(step, loss, supervised)
-        tokens, seconds = int(self.lengths[samples].sum()), time.monotonic() - started
+        with self.meter.part("optimizer"):
+            self._update(rate, shrink=min(1.0, CLIP_NORM / (norm + 1e-6)))
+        self._count(step, samples, loss, supervised)
         self.telemetry.tell(
             "step",
             step=step + 1,
@@ -97,10 +103,7 @@ class Trainer:
             loss=loss,
             learning_rate=rate,
             gradient_norm=norm,
-            tokens=tokens,
-            tokens_per_second=round(tokens / seconds, 1),
-            micro_batches=len(packs),
-            seconds=round(seconds, 4),
+            **self.meter.read(self.lengths[samples], supervised, len(packs)),
         )
         return [wish > 0 for wish in wished]
 
@@ -119,15 +122,18 @@ class Trainer:
             if self.world.shards:
                 self.student.set_requires_gradient_sync(number == len(packs))
             # an idle worker goes through the motions with any sample, which counts for nothing
-            batch = make_batch(
-                [self.tokens.sample(i) for i in samples or [0]],
-                scale=scale if samples else 0.0,
-                device=self.world.device,
-            )
-            loss = self.student(batch)
-            loss.backward()
-            losses.append(loss.detach())
-        return float(torch.stack(losses).double().sum())
+            with self.meter.part("data"):
+                batch = make_batch(
+                    [self.tokens.sample(i) for i in samples or [0]],
+                    scale=scale if samples else 0.0,
+                    device=self.world.device,
+                )
+            with self.meter.part("forward_backward"):
+                loss = self.student(batch)
+                loss.backward()
+                losses.append(loss.detach())
+        with self.meter.part("forward_backward"):  # a GPU is waited for here
+            return float(torch.stack(losses).double().sum())
 
     def _gradient_squares(self) -> float:
         """Sum of the squares of all gradients that this worker holds."""
@@ -146,15 +152,25 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _check_finite(self, step: int, samples: Iterable[int], loss: float, norm: float) -> None:
+    def _check(self, step: int, samples: NDArray[np.int64], loss: float, norm: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            lines = sorted(int(self.tokens.lines[i]) for i in samples)
-            named = ", ".join(map(str, lines[:NAMED_LINES])) + (" ..." if len(lines) > NAMED_LINES else "")
-            raise WorkerError(
-                f"{self.job.name}: in step {step + 1} the loss is {loss} and the gradient norm {norm}; "
-                f"the step's samples are lines {named} of {self.job.data.name}",
-                remedy="lower train_learning_rate, or look at these samples",
-            )
+            raise self._stray(step, samples, f"the loss is {loss} and the gradient norm {norm}")
+        recent = self.progress.recent_losses
+        if self._is_whole(samples) and is_spike(loss, recent):
+            raise self._stray(step, samples, f"the loss rose from about {median(recent):.3g} to {loss:.3g}")
+
+    def _stray(self, step: int, samples: Iterable[int], fault: str) -> WorkerError:
+        lines = sorted(int(self.tokens.lines[i]) for i in samples)
+        named = ", ".join(map(str, lines[:NAMED_LINES])) + (" ..." if len(lines) > NAMED_LINES else "")
+        return WorkerError(
+            f"{self.job.name}: in step {step + 1} {fault}; the step's samples are lines {named} of "
+            f"{self.job.data.name}",
+            remedy="lower train_learning_rate, or look at these samples",
+        )
+
+    def _is_whole(self, samples: NDArray[np.int64]) -> bool:
+        """The last step of an epoch may have a few samples only, whose loss says little."""
+        return 2 * len(samples) >= self.job.samples_per_step
 
     def _rate(self, step: int) -> float:
         return learning_rate(
@@ -165,8 +181,10 @@ class Trainer:
             schedule=self.job.schedule,
         )
 
-    def _count(self, step: int, loss: float, supervised: int) -> None:
+    def _count(self, step: int, samples: NDArray[np.int64], loss: float, supervised: int) -> None:
         progress = self.progress
+        if self._is_whole(samples):
+            progress.recent_losses = remembered(progress.recent_losses, loss)
         progress.step = step + 1
         progress.loss_sum += loss * supervised
         progress.loss_tokens += supervised
@@ -190,6 +208,7 @@ class Trainer:
         self.telemetry.tell("notice", message=f"{self.job.name} goes on after step {self.progress.step}")
 
     def _save(self) -> None:
+        started = time.monotonic()
         checkpoint.save(
             self.job.recovery,
             self.progress,
@@ -197,6 +216,7 @@ class Trainer:
             state=self._state(),
             world=self.world,
         )
+        self.telemetry.tell("saved", step=self.progress.step, seconds=round(time.monotonic() - started, 4))
 
     def _state(self) -> dict[str, Any]:
         from torch.distributed.checkpoint.state_dict import get_state_dict

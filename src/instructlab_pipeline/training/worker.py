@@ -39,7 +39,9 @@ def _exit(code: int) -> None:
 
 def _work(job: TrainingJob) -> None:
     from instructlab_pipeline.training.export import export
+    from instructlab_pipeline.training.meter import Meter
     from instructlab_pipeline.training.model import check_isolation, load_student, shard
+    from instructlab_pipeline.training.shape import read_shape
     from instructlab_pipeline.training.telemetry import Telemetry
     from instructlab_pipeline.training.trainer import Trainer
     from instructlab_pipeline.training.world import join, leave
@@ -49,7 +51,8 @@ def _work(job: TrainingJob) -> None:
     tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
     student = shard(load_student(job.model, recompute=job.recompute), world)
     check_isolation(student, world.device)
-    trainer = Trainer(job=job, tokens=tokens, student=student, world=world, telemetry=telemetry)
+    meter = Meter(read_shape(job.model), world, budget=job.micro_batch_tokens)
+    trainer = Trainer(job=job, tokens=tokens, student=student, world=world, telemetry=telemetry, meter=meter)
     first_step, started = trainer.progress.step, time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
