@@ -41,6 +41,7 @@ STAGES: tuple[Stage, ...] = (
         inputs=taxonomy.TaxonomyInputs,
         run=taxonomy.run,
         fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
+        notices=lambda inputs: taxonomy.notices(inputs.sdg_repo_url, inputs.sdg_repo_revision),
     ),
     Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run, fingerprint=sdg.fingerprint),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
@@ -99,6 +100,8 @@ def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> S
     sealed = _sealed(folder, workshop.events)
     fingerprint = _fingerprint(stage, inputs, sealed, workshop.events)
     key = key_of(stage, inputs, fingerprint)
+    for notice in stage.notices(inputs):
+        workshop.events.point("notice", message=notice)
 
     artifact = _reusable(sealed, key, workshop.events) or _made_elsewhere(workshop.folder, stage.name, key)
     if artifact is not None and not _is_lost(stage, inputs, artifact, workshop.events):

@@ -5,7 +5,7 @@ Each field of the inputs is named for what fills it: an earlier stage (its Artif
 The key is the digest of these fields, so what a stage does not list it cannot depend on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Stage:
 
     `fingerprint` tells the present state of what the inputs point to outside of the run (the commit of a branch, the
     ETags of a bucket), so that a change there is noticed. `lost` tells in a sentence what the stage made outside of the
-    run that is no longer there. Both raise ServiceError where they cannot tell.
+    run that is no longer there. Both raise ServiceError where they cannot tell. `notices` tells what is worth knowing
+    about the inputs each time, also when the stage is reused.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Stage:
     run: Callable[[Any, Context], Facts]
     fingerprint: Callable[[Any], str] = lambda _inputs: ""
     lost: Callable[[Any, Artifact], str | None] = lambda _inputs, _artifact: None
+    notices: Callable[[Any], Iterable[str]] = lambda _inputs: ()
     version: int = 1
 
 

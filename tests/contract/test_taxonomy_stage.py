@@ -12,7 +12,7 @@ from instructlab_pipeline.artifacts import Artifact
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
-from instructlab_pipeline.taxonomy.stage import TaxonomyInputs, fingerprint, run
+from instructlab_pipeline.taxonomy.stage import TaxonomyInputs, fingerprint, notices, run
 from servers.git_server import GitRepository, git_daemon, http_git
 from servers.loopback import free_port
 from servers.tiny_model import write_tiny_model
@@ -252,9 +252,10 @@ def test_warnings_are_told_as_notices(taxonomy, perform):
 
 def test_changes_that_are_not_committed_are_told(taxonomy, perform):
     (taxonomy.folder / "compositional_skills/writing/qna.yaml").write_text(skill_text(task_description="Do more."))
-    folder, heard = perform(str(taxonomy.folder))
+    folder, _ = perform(str(taxonomy.folder))
     assert records(folder / "leaves.jsonl")[0]["task_description"] == "Do it."
-    (notice,) = [event["message"] for event in heard if event["name"] == "notice"]
+    (notice,) = notices(str(taxonomy.folder), None)
+    assert not [*notices(str(taxonomy.folder), "main")]
     assert notice == f"{taxonomy.folder} has changes that are not committed: they are not used"
 
 

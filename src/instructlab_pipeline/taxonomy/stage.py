@@ -19,7 +19,7 @@ from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
 from instructlab_pipeline.taxonomy.documents import Document, Library
 from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
-from instructlab_pipeline.taxonomy.git_url import GitUrl, parse
+from instructlab_pipeline.taxonomy.git_url import parse
 from instructlab_pipeline.taxonomy.leaves import Leaf
 from instructlab_pipeline.taxonomy.qna import KINDS
 from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
@@ -51,7 +51,7 @@ def run(inputs: TaxonomyInputs, context: Context) -> Facts:
     refuse(faults)
     if not leaves:
         raise SourceError(f"{url.shown} has no leaf at commit {checkout.commit}", remedy=WHAT_IS_A_LEAF)
-    for notice in (*_notices(url, inputs.sdg_repo_revision), *map(str, warnings(faults))):
+    for notice in map(str, warnings(faults)):
         context.events.point("notice", message=notice)
     about = {
         "url": url.shown,
@@ -73,8 +73,10 @@ def fingerprint(sdg_repo_url: str, sdg_repo_revision: str | None) -> str:
     return git.commit_at(parse(sdg_repo_url), sdg_repo_revision)
 
 
-def _notices(url: GitUrl, revision: str | None) -> Iterator[str]:
-    if revision is None and git.has_uncommitted(url, KINDS):
+def notices(sdg_repo_url: str, sdg_repo_revision: str | None) -> Iterator[str]:
+    """What the user may have expected to be used, and is not."""
+    url = parse(sdg_repo_url)
+    if sdg_repo_revision is None and git.has_uncommitted(url, KINDS):
         yield f"{url.shown} has changes that are not committed: they are not used"
 
 

@@ -1,6 +1,6 @@
 """Which sealed stages are trusted, without running any room."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -40,6 +40,13 @@ def workshop_of(tmp_path):
 
 def test_a_stage_is_reused_in_its_run_and_in_one_beside_it(workshop_of):
     assert [perform(STAGE, workshop_of(name), {}).status for name in ("a", "a", "b")] == ["made", "reused", "reused"]
+
+
+def test_notices_on_the_inputs_are_given_also_when_the_stage_is_reused(workshop_of):
+    stage, heard = replace(STAGE, notices=lambda _inputs: ["mind this"]), []
+    for _ in range(2):
+        perform(stage, workshop_of("a", heard), {})
+    assert [event["message"] for event in heard if event["name"] == "notice"] == ["mind this"] * 2
 
 
 @pytest.mark.parametrize("name", ["result", MANIFEST])
