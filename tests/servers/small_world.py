@@ -16,7 +16,7 @@ from servers.tiny_model import write_tiny_model
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LEAVES = (
     "knowledge/engineering/bridges",
-    "compositional_skills/writing/iso_dates",
+    "compositional_skills/calendar/quarters",
     "compositional_skills/grounded/reading/notices",
 )
 TEACHER_KEY, REGISTRY_PASSWORD = "teacher-key-4711", "registry-password-0815"

@@ -5,7 +5,7 @@ import pytest
 from instructlab_pipeline.sdg.extractive.replies import CannotReply, reply
 
 MOONS = (Path(__file__).parents[3] / "examples" / "documents" / "moons.md").read_text()
-DATE_EXAMPLE = "<example><question>Convert 3 March 2019 to ISO 8601.</question><answer>2019-03-03</answer></example>"
+DATE_EXAMPLE = "<example><question>What quarter is 3 March 2019 in?</question><answer>Q1</answer></example>"
 NOTICE_EXAMPLE = (
     "<example><context>Every Friday the red room belongs to the choir.</context>"
     "<question>Which room belongs to the choir?</question><answer>the red room</answer></example>"
@@ -42,7 +42,7 @@ def test_a_form_that_a_document_does_not_serve_gives_nothing():
 
 def test_instructions_follow_the_skill_of_the_examples():
     prompt = f"<task>t</task>{DATE_EXAMPLE}<count>3</count><batch>0</batch>"
-    assert all("ISO" in text for text in reply("instructions", prompt, {})["instructions"])
+    assert all("quarter" in text for text in reply("instructions", prompt, {})["instructions"])
 
 
 def test_contexts_and_instructions_on_them_belong_to_a_grounded_skill():

@@ -1,22 +1,24 @@
 import pytest
 
-from instructlab_pipeline.sdg.extractive import dates, notices, routing
+from instructlab_pipeline.sdg.extractive import notices, quarters, routing
 from instructlab_pipeline.sdg.extractive.skills import Example, skill_for
 from instructlab_pipeline.sdg.extractive.variety import batch_of, likeness, varied, words_of
 
 
 @pytest.mark.parametrize(
-    ("instruction", "iso"),
+    ("instruction", "quarter"),
     [
-        ("Write 3 March 2019 as an ISO date.", "2019-03-03"),
-        ("What is December 24, 1801 in ISO form?", "1801-12-24"),
-        ("Write 31 April 2019 as an ISO date.", None),
-        ("Write the third of March as an ISO date.", None),
+        ("What quarter is 31 March 2019 in?", "Q1"),
+        ("What quarter is 1 April 2019 in?", "Q2"),
+        ("Name the quarter that September 30, 2021 belongs to.", "Q3"),
+        ("Give the quarter for December 24, 1801.", "Q4"),
+        ("Give the quarter for 31 April 2019.", None),
+        ("Give the quarter for the third of March.", None),
         ("What happened on 3 March 2019?", None),
     ],
 )
-def test_dates_are_rewritten_where_they_exist(instruction, iso):
-    assert dates.answer(instruction, None) == iso
+def test_a_date_lies_in_a_quarter_where_it_exists(instruction, quarter):
+    assert quarters.answer(instruction, None) == quarter
 
 
 @pytest.mark.parametrize(
@@ -53,8 +55,8 @@ def test_a_notice_with_two_days_answers_no_question_about_the_day():
 
 def test_a_skill_takes_a_task_by_any_example_that_it_understands():
     strange = Example(question="Name a tree.", context=None)
-    known = Example(question="Convert 3 March 2019 to ISO 8601.", context=None)
-    assert skill_for([strange, known]).name == "dates"
+    known = Example(question="What quarter is 3 March 2019 in?", context=None)
+    assert skill_for([strange, known]).name == "quarters"
     assert skill_for([strange]) is None
     assert skill_for([]) is None
 

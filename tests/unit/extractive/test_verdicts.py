@@ -39,9 +39,9 @@ def test_an_objection_gives_the_worst_mark_to_its_criterion(question, answer, fa
 
 
 def test_a_skills_answer_must_be_what_the_rules_give():
-    assert about_task("Convert 3 March 2019 to ISO 8601.", "2019-03-03")["correctness"] == 5
-    wrong = about_task("Convert 3 March 2019 to ISO 8601.", "2019-03-30")
-    assert (wrong["correctness"], wrong["reason"]) == (1, 'By the rules the answer is "2019-03-03".')
+    assert about_task("What quarter is 3 March 2019 in?", "Q1")["correctness"] == 5
+    wrong = about_task("What quarter is 3 March 2019 in?", "Q2")
+    assert (wrong["correctness"], wrong["reason"]) == (1, 'By the rules the answer is "Q1".')
 
 
 def test_an_answer_that_no_rule_can_check_does_not_pass():
@@ -56,7 +56,7 @@ def test_a_grounded_answer_is_checked_against_its_context():
 
 def test_an_instruction_without_an_answer_can_be_judged():
     made = verdict(
-        Case(question="Convert 3 March 2019 to ISO 8601.", answer=None, document=None, context=None),
+        Case(question="What quarter is 3 March 2019 in?", answer=None, document=None, context=None),
         {"reason": {"type": "string"}, "relevance": MARK, "clarity": MARK},
     )
     assert made == {"reason": NO_OBJECTION, "relevance": 5, "clarity": 5}

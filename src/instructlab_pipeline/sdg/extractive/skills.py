@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from instructlab_pipeline.sdg.extractive import dates, notices, routing
+from instructlab_pipeline.sdg.extractive import notices, quarters, routing
 
 MOST = 320  # instructions or contexts that a skill can think of
 
@@ -34,7 +34,7 @@ class Example:
 
 
 SKILLS = (
-    Skill(name="dates", contexts=tuple, instructions=dates.instructions, answer=dates.answer),
+    Skill(name="quarters", contexts=tuple, instructions=quarters.instructions, answer=quarters.answer),
     Skill(name="routing", contexts=tuple, instructions=routing.instructions, answer=routing.answer),
     Skill(
         name="notices",

@@ -1,4 +1,4 @@
-"""A skill of the built-in teacher: write a date that is spelled out as ISO 8601 has it."""
+"""A skill of the built-in teacher: name the quarter of the year that a date lies in."""
 
 import re
 from datetime import date
@@ -25,13 +25,14 @@ YEARS = range(2018, 2024)
 LAST_DAY = 28  # the last that every month has
 FORMS = ("{day} {month} {year}", "{month} {day}, {year}")
 WORDINGS = (
-    "Write {date} as an ISO date.",
-    "Convert {date} to ISO 8601.",
-    "What is {date} in ISO form?",
-    "Give the ISO date for {date}.",
-    "Turn {date} into ISO 8601 format.",
-    "How does ISO 8601 put {date}?",
+    "Which quarter of the year does {date} fall in?",
+    "Name the quarter that {date} belongs to.",
+    "What quarter is {date} in?",
+    "Give the quarter for {date}.",
+    "Into which quarter does {date} fall?",
+    "To which quarter would you book {date}?",
 )
+MONTHS_IN_A_QUARTER = 3
 _SPELLED = re.compile(
     rf"(?P<day>\d{{1,2}}) (?P<month>{'|'.join(MONTHS)}) (?P<year>\d{{4}})"
     rf"|(?P<month_>{'|'.join(MONTHS)}) (?P<day_>\d{{1,2}}), (?P<year_>\d{{4}})"
@@ -44,7 +45,7 @@ def instructions(context: str | None, *, count: int) -> tuple[str, ...]:
         return ()
     every_day = product(YEARS, MONTHS, range(1, LAST_DAY + 1))
     asked = (_asked(number, year, month, day) for number, (year, month, day) in enumerate(every_day))
-    return varied(asked, count=count, seed="dates")
+    return varied(asked, count=count, seed="quarters")
 
 
 def _asked(number: int, year: int, month: str, day: int) -> str:
@@ -55,13 +56,14 @@ def _asked(number: int, year: int, month: str, day: int) -> str:
 
 
 def answer(instruction: str, context: str | None) -> str | None:
-    """The date in `instruction`, or None where there is none, or no such day."""
+    """`Q1` to `Q4` for the date in `instruction`, or None where there is none, or no such day."""
     spelled = _SPELLED.search(instruction)
-    if spelled is None or "ISO" not in instruction or context is not None:
+    if spelled is None or "quarter" not in instruction.lower() or context is not None:
         return None
     day = int(spelled["day"] or spelled["day_"])
     month = MONTHS.index(spelled["month"] or spelled["month_"]) + 1
     try:
-        return date(int(spelled["year"] or spelled["year_"]), month, day).isoformat()
+        date(int(spelled["year"] or spelled["year_"]), month, day)
     except ValueError:
         return None
+    return f"Q{1 + (month - 1) // MONTHS_IN_A_QUARTER}"
