@@ -27,13 +27,13 @@ def installed(package: str, version: str, script: str, *, environments: Path) ->
     finished = environment / "installed"
     python = environment / "bin" / "python"
     if not finished.exists():
-        _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
-        _uv("pip", "install", "--quiet", "--python", str(python), f"{package}=={version}")
+        uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
+        uv("pip", "install", "--quiet", "--python", str(python), f"{package}=={version}")
         finished.touch()
     return Contender(name=package, version=version, python=python, script=script)
 
 
-def _uv(*arguments: str) -> None:
+def uv(*arguments: str) -> None:
     try:
         done = subprocess.run([_uv_program(), *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
