@@ -126,13 +126,20 @@ def test_workers_that_recompute_their_layers_end_with_the_same_weights(straight,
 
 
 def test_a_killed_worker_is_named_and_the_next_run_ends_with_the_same_weights(straight, material, tmp_path):
-    job = training_job(tmp_path, *material, recovery_interval_s=0.0)
+    job = training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e9)
     with pytest.raises(WorkerError, match="worker 1 was killed"):
         run(job, listener=after_step(7, lambda: os.kill(workers_of(job)[1], signal.SIGKILL)))
     assert workers_of(job) == {}
     reached = len(losses(job))
     job, _ = run(job)
     assert len(losses(job)) < reached + 20
+    assert weights(job) == weights(straight[0])
+
+
+def test_saves_keep_to_their_share_of_the_time(straight, material, tmp_path):
+    job, _ = run(training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e-4))
+    told = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
+    assert sum(line["kind"] == "saved" for line in told) == 1
     assert weights(job) == weights(straight[0])
 
 
@@ -218,7 +225,7 @@ def test_each_step_tells_where_its_time_went(straight):
 def test_a_disk_that_fills_up_during_a_save_is_named_and_leaves_the_checkpoint_before_intact(
     straight, material, tmp_path
 ):
-    job = training_job(tmp_path, *material, recovery_interval_s=0.0)
+    job = training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e9)
 
     def fill_disk():
         for worker in workers_of(job).values():

@@ -17,6 +17,7 @@ class TrainingJob:
     model: Hugging Face folder to start from. data: JSON lines of {messages, id, unmask}. output: gets `model/`.
     work: recovery checkpoints, telemetry, epochs; survives crashes. tokens: the tokenized data, shared by runs.
     fingerprint: digest of all that decides the weights but the number of workers; recovery checkpoints carry it.
+    recovery_share: of the time, that saving may take at most; slower saves are made less often.
     keep_every_epochs: 0 keeps none. recompute: see recompute.py; it changes no gradient.
     """
 
@@ -38,6 +39,7 @@ class TrainingJob:
     keep_every_epochs: int = 0
     recompute: bool = False
     recovery_interval_s: float = 60.0
+    recovery_share: float = 0.01
 
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self), default=str, indent=2) + "\n")

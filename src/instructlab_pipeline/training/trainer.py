@@ -33,6 +33,7 @@ BETAS = (0.9, 0.95)  # as Llama, OLMo and most recipes for language models have 
 WEIGHT_DECAY = 0.0
 CLIP_NORM = 1.0
 NAMED_LINES = 8
+LONGEST_PAUSE_S = 1800.0  # between recovery checkpoints, however slow they are: no crash costs more than this
 
 
 @dataclass(kw_only=True)
@@ -67,15 +68,15 @@ class Trainer:
             Interrupted: SIGTERM came; what was learned is saved.
         """
         self._resume()
-        saved_at = time.monotonic()
+        saved_at, pause = time.monotonic(), self.job.recovery_interval_s
         with _terminated() as terminated:
             for step in range(self.progress.step, self.plan.total_steps):
-                due = self.world.leads and time.monotonic() - saved_at >= self.job.recovery_interval_s
+                due = self.world.leads and time.monotonic() - saved_at >= pause
                 stop, save = self._step(step, [bool(terminated), due])
                 if self.plan.ends_epoch(step):
                     self._end_epoch(self.plan.epoch_of(step) + 1)
                 if save or stop:
-                    self._save()
+                    pause = self._pause_after(self._save())
                     saved_at = time.monotonic()
                 if stop:
                     raise Interrupted(f"{self.job.name} was asked to stop and saved its state after step {step + 1}")
@@ -207,7 +208,8 @@ class Trainer:
         self._set_state(state)
         self.telemetry.tell("notice", message=f"{self.job.name} goes on after step {self.progress.step}")
 
-    def _save(self) -> None:
+    def _save(self) -> float:
+        """Says how many seconds it took."""
         started = time.monotonic()
         checkpoint.save(
             self.job.recovery,
@@ -216,7 +218,14 @@ class Trainer:
             state=self._state(),
             world=self.world,
         )
-        self.telemetry.tell("saved", step=self.progress.step, seconds=round(time.monotonic() - started, 4))
+        seconds = time.monotonic() - started
+        self.telemetry.tell("saved", step=self.progress.step, seconds=round(seconds, 4))
+        return seconds
+
+    def _pause_after(self, seconds: float) -> float:
+        """Until the next save, so that saves as slow as the last one keep to their share of the time."""
+        wanted = max(self.job.recovery_interval_s, seconds / self.job.recovery_share)
+        return min(wanted, max(self.job.recovery_interval_s, LONGEST_PAUSE_S))
 
     def _state(self) -> dict[str, Any]:
         from torch.distributed.checkpoint.state_dict import get_state_dict
