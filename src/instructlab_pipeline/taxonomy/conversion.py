@@ -1,4 +1,4 @@
-"""A document's text as Markdown: Markdown and plain text as they are, other kinds through `markitdown`."""
+"""A document as Markdown: Markdown and plain text as they are but for line ends, other kinds through `markitdown`."""
 
 import io
 from pathlib import PurePosixPath
@@ -33,7 +33,7 @@ def text_of(path: str, data: bytes) -> str:
 
 def _decoded(path: str, data: bytes) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise SourceError(f"document {path} is not UTF-8 text: {error}", remedy="save it as UTF-8") from error
 

@@ -7,7 +7,11 @@ from instructlab_pipeline.taxonomy.conversion import text_of
 
 
 def test_markdown_stays_as_it_is():
-    assert text_of("a/moons.MD", "# Möons\r\n".encode()) == "# Möons\r\n"
+    assert text_of("a/moons.MD", "# Möons\n".encode()) == "# Möons\n"
+
+
+def test_lines_end_alike_wherever_the_document_was_written():
+    assert text_of("moons.md", b"# Moons\r\n\r\nIo is one.\r\n") == text_of("moons.md", b"# Moons\n\nIo is one.\n")
 
 
 def test_a_byte_order_mark_is_no_text():
