@@ -8,6 +8,7 @@
 A stage runs when no sealed folder with its key exists, neither in this run nor in one that shares its cache.
 """
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -188,7 +189,7 @@ def _sealed(folder: Path, events: Events) -> Artifact | None:
 def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:
     """The same stage with the same key, sealed in another run that shares the cache, copied into this one."""
     try:
-        sealed = artifacts.read(Path(_pointer(folder, name, key).read_text()))
+        sealed = artifacts.read(folder.cache.parent / _pointer(folder, name, key).read_text())
     except (OSError, ValueError, SourceError):  # nobody made it, or what points there cannot be used
         return None
     if sealed is None or sealed.key != key or artifacts.damage(sealed) is not None:
@@ -197,7 +198,9 @@ def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:
 
 
 def _remember(folder: RunFolder, artifact: Artifact) -> None:
-    artifacts.write_atomically(_pointer(folder, artifact.kind, artifact.key), str(artifact.path.resolve()))
+    """Leave word of the artifact for other runs, in terms that hold when the folder of all runs is moved."""
+    place = os.path.relpath(artifact.path, folder.cache.parent)
+    artifacts.write_atomically(_pointer(folder, artifact.kind, artifact.key), place)
 
 
 def _pointer(folder: RunFolder, name: str, key: str) -> Path:

@@ -59,6 +59,12 @@ def test_what_was_tampered_with_is_made_again_and_said(name, workshop_of):
     assert any("stage model runs again" in event.get("message", "") for event in heard)
 
 
+def test_a_stage_is_reused_when_the_folder_of_all_runs_was_moved(workshop_of, tmp_path):
+    perform(STAGE, workshop_of("here/a"), {})
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert perform(STAGE, workshop_of("there/b"), {}).status == "reused"
+
+
 @pytest.mark.parametrize("pointer", ["", "/nowhere", "a\0b", "x" * 5000, b"\xff", "{made}/result"])
 def test_a_cache_that_points_to_nothing_of_use_does_no_harm(pointer, workshop_of):
     made = perform(STAGE, workshop_of("a"), {}).artifact
