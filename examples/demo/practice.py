@@ -126,7 +126,8 @@ def _number(generator: random.Random) -> str:
 
 
 def _symbol(generator: random.Random) -> str:
-    return generator.choice("ABCDEFGHIKLMNOPRSTUVWZ") + generator.choice("abcdefghiklmnoprstuvwz")
+    """Two letters that stand for no metal of the documents."""
+    return generator.choice("BDGHIKLMNORTUVWZ") + generator.choice("abcdefghiklmnoprstuvwz")
 
 
 DRAWS: Mapping[str, Callable[[random.Random], str]] = {
