@@ -29,7 +29,7 @@ demo: $(INSTALLED) ## Run the whole pipeline on the embedded default: no account
 	@$(BIN)/instructlab-pipeline run --params examples/demo/pipeline-parameters.env --run-dir runs/demo
 
 test: $(INSTALLED) ## Run every test, against real servers on loopback
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: $(INSTALLED) ## Lint, types, the rooms' borders, generated docs
 	$(BIN)/ruff check .
