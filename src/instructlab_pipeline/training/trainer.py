@@ -158,7 +158,9 @@ class Trainer:
             raise self._stray(step, samples, f"the loss is {loss} and the gradient norm {norm}")
         recent = self.progress.recent_losses
         if self._is_whole(samples) and is_spike(loss, recent):
-            raise self._stray(step, samples, f"the loss rose from about {median(recent):.3g} to {loss:.3g}")
+            raise self._stray(
+                step, samples, f"the loss, about {median(recent):.3g}, has risen to {loss:.3g} and stays there"
+            )
 
     def _stray(self, step: int, samples: Iterable[int], fault: str) -> WorkerError:
         lines = sorted(int(self.tokens.lines[i]) for i in samples)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from instructlab_pipeline.training.meter import Meter
 from instructlab_pipeline.training.shape import read_shape
 from instructlab_pipeline.training.speed import GPU_PEAKS, peak_flops, step_flops
-from instructlab_pipeline.training.spike import LEAST, REMEMBERED, RISE, is_spike, remembered
+from instructlab_pipeline.training.spike import IN_A_ROW, LEAST, REMEMBERED, RISE, is_spike, remembered
 from instructlab_pipeline.training.world import World
 from servers.tiny_model import write_tiny_model
 
@@ -78,16 +78,23 @@ def test_a_gpu_that_is_not_known_has_no_utilization(tmp_path):
     assert meter.read(np.array([50]), supervised=10, micro_batches=1)["mfu"] is None
 
 
-def test_a_leap_of_the_loss_is_a_spike():
-    steady = [1.0 + 0.01 * (step % 7) for step in range(40)]
-    assert is_spike(3.2, steady)
-    assert not is_spike(1.0 + RISE, steady)
-    assert is_spike(3.2, [*steady, 9.0, 9.0])
+def test_a_loss_that_leaps_and_stays_is_a_spike():
+    steady = [1.0, 1.1, 0.9, 1.05] * 8
+    high = [3.2] * (IN_A_ROW - 1)
+    assert is_spike(3.2, [*steady, *high])
+    assert not is_spike(1.0 + RISE, [*steady, *high])
 
 
-def test_a_loss_that_is_noisy_by_nature_may_leap():
-    noisy = [1.0 + (step % 7) for step in range(40)]
-    assert not is_spike(9.0, noisy)
+def test_odd_steps_are_no_spike_and_hide_none():
+    steady = [1.0, 1.1, 0.9, 1.05] * 8
+    assert not is_spike(9.0, steady)
+    assert not is_spike(9.0, [*steady, *[9.0] * (IN_A_ROW - 2)])
+    assert is_spike(9.0, [9.0, 9.0, *steady, *[9.0] * (IN_A_ROW - 1)])
+
+
+def test_noise_moves_the_bound():
+    noisy = [1.0, 3.0, 0.5, 4.0, 2.0, 5.0] * 6
+    assert not is_spike(9.0, [*noisy, *[9.0] * (IN_A_ROW - 1)])
 
 
 @given(st.lists(st.floats(0, 20), max_size=LEAST - 1), st.floats(0, 1e6))
@@ -97,7 +104,7 @@ def test_nothing_is_a_spike_before_enough_is_known(recent, loss):
 
 @given(st.lists(st.floats(0, 20), min_size=LEAST, max_size=REMEMBERED), st.data())
 def test_a_loss_near_the_median_or_below_is_no_spike(recent, data):
-    loss = data.draw(st.floats(0, median(recent) + RISE))
+    loss = data.draw(st.floats(0, median(recent[: 1 - IN_A_ROW]) + RISE))
     assert not is_spike(loss, recent)
 
 
