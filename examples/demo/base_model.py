@@ -97,7 +97,9 @@ def _is_built(folder: Path, digest: str) -> bool:
 def _build(folder: Path, schooling: Schooling, digest: str, say: Callable[[str], None]) -> None:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     conversations = practice.conversations()
     tokenizer = _tokenizer(conversations)
     tokenizer.save_pretrained(folder)

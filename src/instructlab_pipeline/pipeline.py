@@ -148,7 +148,7 @@ def _fingerprint(stage: Stage, inputs: Any, sealed: Artifact | None, events: Eve
         return stage.fingerprint(inputs)
     except ServiceError as error:
         seen = sealed.facts.get("fingerprint") if sealed else None
-        if not seen:
+        if not seen or sealed is None or sealed.key != key_of(stage, inputs, seen):
             raise
         events.point("notice", message=f"{error.message}; going on with what stage {stage.name} fetched before")
         return str(seen)

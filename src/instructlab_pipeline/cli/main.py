@@ -5,7 +5,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 import click
 
@@ -85,12 +85,15 @@ def _shown_bug() -> int:
 
 
 def _listen_for_signals() -> None:
-    """Ctrl-C, SIGTERM and a closed terminal end a run alike, even where a shell started us with Ctrl-C ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C, SIGTERM and a closed terminal end a run alike, even where a shell started us with Ctrl-C ignored.
+
+    Our own handler instead of Python's: asyncio replaces that one by its own, which waits for the next `await`.
+    """
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _interrupt)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> Any:
-    signal.raise_signal(signal.SIGINT)
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

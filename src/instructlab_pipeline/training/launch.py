@@ -52,7 +52,10 @@ def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
     told = f"{job.name}: {sentence(plan, limits)}"
     if not plan.is_allowed(limits):
         raise UsageError(told, remedy=REMEDY)
-    events.point("notice", message=told if plan.fits(limits) else f"{told}, which may not be enough")
+    if not plan.fits(limits):
+        events.point("notice", message=f"{told}, which may not be enough")
+    else:
+        events.point("memory_plan" if plan.demand == demand else "notice", message=told)
     return replace(job, micro_batch_tokens=plan.demand.tokens, recompute=plan.demand.recompute)
 
 
