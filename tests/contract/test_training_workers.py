@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import re
 import resource
 import shutil
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from instructlab_pipeline.events import Events, read_events
 from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.launch import Processes, train
 from instructlab_pipeline.training.plan import Plan
+from instructlab_pipeline.training.spike import IN_A_ROW
 from servers.training_inputs import chats, sealed_model, training_job
 
 pytestmark = pytest.mark.slow
@@ -48,6 +51,7 @@ from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.launch import Processes, train
 from instructlab_pipeline.training.plan import Plan
+from instructlab_pipeline.training.spike import IN_A_ROW
 
 job, workers, memory = TrainingJob.read(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
 if memory:
@@ -195,19 +199,21 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(material, 
     assert "train_learning_rate" in caught.value.remedy
 
 
-def test_a_sample_that_makes_the_loss_leap_stops_the_run_and_is_named(material, tmp_path):
+def test_samples_that_make_the_loss_leap_stop_the_run_and_are_named(material, tmp_path):
+    """Eight steps in a row with a sample of noise each: the first seven may be chance."""
     model, _ = material
     data = tmp_path / "phase_2.jsonl"
-    easy, odd = chats(1, unmask=False)[0], chats(1, unmask=False)[0] | {"id": "odd"}
-    odd["messages"] = [odd["messages"][0], {"role": "assistant", "content": "Q7#zX!vK@9&" * 3}]
-    records = [easy] * 300
-    late = int(Plan(num_samples=300, samples_per_step=2, epochs=1, seed=42).samples(120)[0])
-    records[late] = odd
-    write_jsonl(data, records)
+    easy, draw = chats(1, unmask=False)[0], random.Random(5)
+    plan = Plan(num_samples=300, samples_per_step=2, epochs=1, seed=42)
+    odd = [int(plan.samples(step)[0]) for step in range(120, 120 + IN_A_ROW)]
+    noise = {line: "".join(draw.choices(string.printable[:94], k=40)) for line in odd}
+    answers = {line: [easy["messages"][0], {"role": "assistant", "content": text}] for line, text in noise.items()}
+    write_jsonl(data, [easy | {"messages": answers.get(line, easy["messages"])} for line in range(300)])
     job = training_job(tmp_path, model, data, samples_per_step=2, epochs=1, learning_rate=1e-2)
-    with pytest.raises(WorkerError, match=rf"in step 121 the loss rose from about .* lines .*\b{late + 1}\b"):
+    last = 120 + IN_A_ROW
+    with pytest.raises(WorkerError, match=rf"in step {last} the loss, about .* has risen to .* lines .*\b{odd[-1] + 1}\b"):
         run(job, Processes(workers=1, cpus=1))
-    assert len(losses(job)) == 120
+    assert len(losses(job)) == last - 1
 
 
 def test_each_step_tells_where_its_time_went(straight):
