@@ -211,7 +211,8 @@ def test_samples_that_make_the_loss_leap_stop_the_run_and_are_named(material, tm
     write_jsonl(data, [easy | {"messages": answers.get(line, easy["messages"])} for line in range(300)])
     job = training_job(tmp_path, model, data, samples_per_step=2, epochs=1, learning_rate=1e-2)
     last = 120 + IN_A_ROW
-    with pytest.raises(WorkerError, match=rf"in step {last} the loss, about .* has risen to .* lines .*\b{odd[-1] + 1}\b"):
+    told = rf"in step {last} the loss, about .* has risen to .* lines .*\b{odd[-1] + 1}\b"
+    with pytest.raises(WorkerError, match=told):
         run(job, Processes(workers=1, cpus=1))
     assert len(losses(job)) == last - 1
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.git_server import git_daemon
-
 from servers.registry import Registry, registry
 from servers.s3_server import s3_server
 from servers.teacher_server import TeacherServer
