@@ -26,6 +26,9 @@ def main() -> None:
     except PipelineError as error:
         print(f"{error.message}\n{error.remedy}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted: call it again, and what is finished is used", file=sys.stderr)
+        sys.exit(130)
 
 
 def prepare(folder: Path, *, say: Callable[[str], None]) -> None:
