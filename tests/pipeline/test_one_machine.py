@@ -257,6 +257,15 @@ def test_without_a_teacher_a_run_stops_before_anything_is_spent(world, tmp_path)
     assert not (tmp_path / "runs" / "none" / "model").exists()
 
 
+def test_a_layout_where_a_file_is_stops_before_anything_is_spent(world, tmp_path):
+    (tmp_path / "image").write_text("not a folder")
+    environment = {**world.environment, "OUTPUT_OCI_MODEL_URI": "oci:image:1"}
+    done = command("run", "--run-dir", "runs/none", folder=tmp_path, environment=environment)
+    assert done.returncode == 2
+    assert "image is a file" in done.stderr
+    assert not (tmp_path / "runs" / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "exit_code", "words"),
     [

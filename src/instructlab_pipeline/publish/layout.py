@@ -22,6 +22,19 @@ from instructlab_pipeline.publish.steps import in_steps
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
+def require_usable(directory: Path) -> None:
+    """Refuse, before anything is spent, what cannot become a layout.
+
+    Raises:
+        UsageError: a file is in its place.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(
+            f"{directory} is a file, and no OCI layout can be written there",
+            remedy="choose another directory in output_oci_model_uri",
+        )
+
+
 @contextmanager
 def open_layout(directory: Path) -> Iterator["Layout"]:
     """A Destination in `directory`, which is ours alone meanwhile: whoever comes second waits.

@@ -16,7 +16,7 @@ from instructlab_pipeline.publish.card import Origin, annotations, model_card
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.image import Entry, Layer, layers
-from instructlab_pipeline.publish.layout import open_layout
+from instructlab_pipeline.publish.layout import open_layout, require_usable
 from instructlab_pipeline.publish.memory import Memory
 from instructlab_pipeline.publish.presence import absence
 from instructlab_pipeline.publish.push import Image, Pushed, push
@@ -39,6 +39,17 @@ class PublishInputs:
     output_model_name: str
     output_model_version: str
     output_registry_insecure: bool
+
+
+def require_destination(output_oci_model_uri: str) -> None:
+    """Refuse a destination that publishing could only fail at; asks no server.
+
+    Raises:
+        UsageError: it is a layout on disk that cannot be written.
+    """
+    reference = parse(output_oci_model_uri)
+    if not isinstance(reference, RegistryReference):
+        require_usable(reference.directory)
 
 
 def run(inputs: PublishInputs, context: Context) -> Facts:
