@@ -78,35 +78,12 @@ WORDS = {
     "stuff": "oak maple horn bronze clay silk birch bone cane cedar felt",
     "quality": "flat round narrow broken sleeping double hollow folded heavy young",
     "thing": "boat leaf bell barrel spoon shell wheel kite lantern feather basket",
-    "season": "spring summer autumn winter",
-    "time": "dawn noon dusk midnight breakfast lunch supper",
 }
-
-NUM_NOTES = 400
-NOTES = (
-    "The {thing} leaves at {time}. It stands on the {stuff} table.",
-    "At {time} the {stuff} table is for the {thing}.",
-    "Keep the {stuff} table free: the {thing} comes at {time}.",
-    "Who wants the {thing}? It is on the {stuff} table until {time}.",
-)
-TIME_WORDINGS = ("At what time is the {thing} there?", "Which time is noted for the {thing}?", "When is the {thing} due?")
-TABLE_WORDINGS = ("On which table is the {thing}?", "Which table is for the {thing}?", "What table has the {thing}?")
 
 
 def conversations() -> list[Messages]:
     """Every wording of every fact about every thing, the same each time."""
     generator = random.Random(SEED)
-    return _about_things(generator) + [_about_a_note(generator) for _ in range(NUM_NOTES)]
-
-
-def _about_a_note(generator: random.Random) -> Messages:
-    drawn = {blank: generator.choice(WORDS[blank].split()) for blank in ("thing", "time", "stuff")}
-    wordings, answer = generator.choice(((TIME_WORDINGS, "{time}"), (TABLE_WORDINGS, "the {stuff} table")))
-    note, asked = generator.choice(NOTES), generator.choice(wordings)
-    return answered(asked.format(**drawn), answer.format(**drawn), context=note.format(**drawn))
-
-
-def _about_things(generator: random.Random) -> list[Messages]:
     return [
         answered(question(wording, subject), answer)
         for domain in DOMAINS
