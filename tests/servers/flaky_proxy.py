@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from servers import event_loop
 from servers.loopback import HOST
 
 CHUNK_BYTES = 1 << 16
@@ -49,10 +49,10 @@ class FlakyProxy:
     def host(self) -> str:
         return f"{HOST}:{self.port}"
 
-    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+    async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
         server = await asyncio.start_server(self._connected, HOST, 0)
         self.port = server.sockets[0].getsockname()[1]
-        ready.set()
+        ready()
         await stop.wait()
         server.close()
 
@@ -105,24 +105,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @contextlib.contextmanager
 def flaky_proxy(target: int, faults: Sequence[Fault]) -> Iterator[FlakyProxy]:
     """In front of what listens on port `target` of loopback."""
-    proxy, ready = FlakyProxy(target=target, faults=list(faults)), threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(_until_stopped(proxy, ready, stop)))
-    thread.start()
-    ready.wait()
-    try:
+    proxy = FlakyProxy(target=target, faults=list(faults))
+    with event_loop.in_thread(proxy.serve):
         yield proxy
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-
-
-async def _until_stopped(proxy: FlakyProxy, ready: threading.Event, stop: asyncio.Event) -> None:
-    await proxy.serve(ready, stop)
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0.05)  # connections are closed in the loop's next turns

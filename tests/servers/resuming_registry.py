@@ -8,13 +8,13 @@ import base64
 import contextlib
 import hashlib
 import secrets
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from servers import event_loop
 from servers.loopback import HOST
 
 MOST_BYTES = 1 << 30
@@ -127,24 +127,16 @@ class ResumingRegistry:
 
 @contextlib.contextmanager
 def resuming_registry(*, login: tuple[str, str], token_requests: int = 1000) -> Iterator[ResumingRegistry]:
-    registry, loop, ready = ResumingRegistry(login, token_requests), asyncio.new_event_loop(), threading.Event()
-    stop = asyncio.Event()
+    registry = ResumingRegistry(login, token_requests)
 
-    async def serve() -> None:
+    async def serve(ready: Callable[[], None], stop: asyncio.Event) -> None:
         runner = web.AppRunner(registry.application(), shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, HOST, 0).start()
         registry.host = f"{HOST}:{runner.addresses[0][1]}"
-        ready.set()
+        ready()
         await stop.wait()
         await runner.cleanup()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    ready.wait()
-    try:
+    with event_loop.in_thread(serve):
         yield registry
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()

@@ -12,12 +12,13 @@ of the body), garbage, truncated (JSON that breaks off), empty, refused (400).
 import asyncio
 import json
 import re
-import threading
 import time
 from collections import Counter
 from hashlib import sha256
 
 from aiohttp import web
+
+from servers import event_loop
 
 MODEL = "scripted-teacher"
 RETRY_AFTER_S = 0.2
@@ -38,18 +39,14 @@ class TeacherServer:
         self.most_in_flight = 0
         self.down = False
         self._seen = Counter()
-        self._loop = asyncio.new_event_loop()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._running = event_loop.in_thread(self._serve)
 
     def __enter__(self):
-        self._thread.start()
-        assert self._started.wait(10)
+        self._running.__enter__()
         return self
 
-    def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
+    def __exit__(self, *failure):
+        self._running.__exit__(*failure)
 
     @property
     def url(self):
@@ -62,13 +59,7 @@ class TeacherServer:
     def asked_for(self, name):
         return [request for request in self.requests if schema_name(request) == name]
 
-    def _serve(self):
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._live())
-        self._loop.close()
-
-    async def _live(self):
-        self._stopping = asyncio.Event()
+    async def _serve(self, ready, stop):
         app = web.Application(client_max_size=64 << 20)
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._complete)
@@ -77,13 +68,9 @@ class TeacherServer:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.port = runner.addresses[0][1]
-        self._started.set()
-        await self._stopping.wait()
+        ready()
+        await stop.wait()
         await runner.cleanup()
-        unfinished = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
 
     async def _list_models(self, request):
         if self._unwelcome(request):
