@@ -239,6 +239,12 @@ ENDPOINT = Kind(
     read=_unless(uris.endpoint_fault),
     schema={"type": "string", "pattern": f"^(https?://.|{uris.BUILTIN_TEACHER}$)"},
 )
+WEBHOOK = Kind(
+    name="URL",
+    valid="an http or https URL without credentials, such as https://HOST/PATH",
+    read=_unless(uris.webhook_fault),
+    schema={"type": "string", "pattern": "^https?://."},
+)
 KUBERNETES_NAME = Kind(
     name="Kubernetes name",
     valid="lower-case letters, digits, '-' and '.', such as oci-registry-secret",

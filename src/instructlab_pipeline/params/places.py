@@ -11,7 +11,7 @@ from instructlab_pipeline.params.table import ALIASES, PARAMETERS
 RECORD = "run record"
 # How alike a variable's name must be to a parameter's to be taken for a slip of the pen.
 ALIKE = 0.9
-PREFIXES = ("sdg_", "train_", "eval_", "k8s_", "output_")
+PREFIXES = ("sdg_", "train_", "eval_", "k8s_", "s3_", "notify_", "output_")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,6 +168,12 @@ class Parameters:
         "The branch, tag or commit of the taxonomy. Where unset, the repository's default branch is taken. "
         "The commit itself is recorded in any case.",
     )
+    sdg_repo_secret: str = SDG.addition(
+        kinds.KUBERNETES_NAME,
+        "taxonomy-repo-secret",
+        "The name of the Kubernetes secret, of type basic-auth or ssh-auth, that opens the taxonomy's repository. On one "
+        "machine git's own helpers do.",
+    )
     sdg_teacher_endpoint: str | None = SDG.addition(
         kinds.ENDPOINT,
         None,
@@ -178,6 +184,12 @@ class Parameters:
         kinds.TEXT,
         None,
         "The name under which the endpoint serves the teacher. Where unset, the only model that it serves.",
+    )
+    sdg_teacher_secret: str = SDG.addition(
+        kinds.KUBERNETES_NAME,
+        "teacher-secret",
+        "The name of the Kubernetes secret of the teacher, with the keys api_token, model_name and endpoint. On one "
+        "machine the key comes from OPENAI_API_KEY.",
     )
     sdg_judge_endpoint: str | None = SDG.addition(
         kinds.ENDPOINT, None, "The judge's OpenAI-compatible API. Where unset, the teacher judges."
@@ -274,6 +286,12 @@ class Parameters:
         "Every metric of eval_metrics must reach it on the final evaluation, or the model is not published (exit code "
         "5). Everything up to the verdict is kept.",
     )
+    eval_judge_secret: str = EVALUATION.addition(
+        kinds.KUBERNETES_NAME,
+        "judge-secret",
+        "The name of the Kubernetes secret of the judge, with the keys api_token, model_name and endpoint. Where the "
+        "cluster has no such secret, the teacher judges.",
+    )
 
     k8s_node_selector: str = INFRASTRUCTURE.parameter(
         kinds.NODE_SELECTOR, "", "The labels of the nodes on which worker pods may run; empty for any node."
@@ -290,6 +308,18 @@ class Parameters:
         "The resources of every worker pod. For training pods train_cpu_limit and train_memory_per_worker win when "
         "they are set explicitly.",
         prod='{"cpu":"8","memory":"200Gi"}',
+    )
+    s3_secret: str = INFRASTRUCTURE.addition(
+        kinds.KUBERNETES_NAME,
+        "s3-connection",
+        "The name of the Kubernetes secret that opens S3, in the form of OpenShift AI's connections: AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT, AWS_S3_BUCKET, AWS_DEFAULT_REGION. On one machine these are variables.",
+    )
+    notify_webhook_url: str | None = INFRASTRUCTURE.addition(
+        kinds.WEBHOOK,
+        None,
+        "Where a JSON message is posted when a run ends, well or not. A token for it comes from NOTIFY_WEBHOOK_TOKEN. A "
+        "message that cannot be delivered never fails the run.",
     )
 
     output_save_checkpoints: bool = OUTPUT.parameter(

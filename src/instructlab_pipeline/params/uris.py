@@ -91,6 +91,11 @@ def endpoint_fault(text: str) -> str | None:
     """The base URL of an OpenAI-compatible API, or the teacher that is built in."""
     if text.startswith("builtin:"):
         return None if text == BUILTIN_TEACHER else f"is not built in: {BUILTIN_TEACHER} is"
+    return webhook_fault(text)
+
+
+def webhook_fault(text: str) -> str | None:
+    """An address to which requests are sent."""
     url = _split(text)
     if url is None or url.scheme not in ("http", "https"):
         return "is not an http or https URL"

@@ -58,6 +58,11 @@ ADDITIONS = {
     "train_learning_rate_phase_2": 2e-5,
     "train_replay_ratio": 1.0,
     "output_registry_insecure": False,
+    "sdg_repo_secret": "taxonomy-repo-secret",
+    "sdg_teacher_secret": "teacher-secret",
+    "eval_judge_secret": "judge-secret",
+    "s3_secret": "s3-connection",
+    "notify_webhook_url": None,
 }
 
 
