@@ -42,12 +42,12 @@ def hardened(
     talks_to_kubernetes: only then does the pod get its service account's token.
     """
     volumes = [{"name": SCRATCH_VOLUME, **scratch}, {"name": TEMPORARY_VOLUME, "emptyDir": {}}]
-    groups = {
+    containers = {
         name: [_contained(each) for each in pod[name]] for name in ("initContainers", "containers") if name in pod
     }
     return {
         **pod,
-        **groups,
+        **containers,
         "automountServiceAccountToken": talks_to_kubernetes,
         "securityContext": {**pod.get("securityContext", {}), **POD_CONTEXT},
         "volumes": _joined(pod.get("volumes", ()), volumes),

@@ -171,8 +171,8 @@ class Parameters:
     sdg_repo_secret: str = SDG.addition(
         kinds.KUBERNETES_NAME,
         "taxonomy-repo-secret",
-        "The name of the Kubernetes secret, of type basic-auth or ssh-auth, that opens the taxonomy's repository. On one "
-        "machine git's own helpers do.",
+        "The name of the Kubernetes secret, of type basic-auth or ssh-auth, that opens the taxonomy's repository. On "
+        "one machine git's own helpers do.",
     )
     sdg_teacher_endpoint: str | None = SDG.addition(
         kinds.ENDPOINT,
@@ -312,14 +312,15 @@ class Parameters:
     s3_secret: str = INFRASTRUCTURE.addition(
         kinds.KUBERNETES_NAME,
         "s3-connection",
-        "The name of the Kubernetes secret that opens S3, in the form of OpenShift AI's connections: AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT, AWS_S3_BUCKET, AWS_DEFAULT_REGION. On one machine these are variables.",
+        "The name of the Kubernetes secret that opens S3, in the form of OpenShift AI's connections: "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT, AWS_S3_BUCKET, AWS_DEFAULT_REGION. On one machine "
+        "these are variables.",
     )
     notify_webhook_url: str | None = INFRASTRUCTURE.addition(
         kinds.WEBHOOK,
         None,
-        "Where a JSON message is posted when a run ends, well or not. A token for it comes from NOTIFY_WEBHOOK_TOKEN. A "
-        "message that cannot be delivered never fails the run.",
+        "Where a JSON message is posted when a run ends, well or not. A token for it comes from NOTIFY_WEBHOOK_TOKEN. "
+        "A message that cannot be delivered never fails the run.",
     )
 
     output_save_checkpoints: bool = OUTPUT.parameter(
