@@ -7,10 +7,12 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
@@ -31,9 +33,15 @@ class ResumingRegistry:
     requests: list[str] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     host: str = ""
+    readers_only: bool = False
     _uploads: dict[str, bytearray] = field(default_factory=dict)
     _writing: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _tokens: dict[str, int] = field(default_factory=dict)
+
+    def log_in(self, auth_file: Path) -> None:
+        """What `podman login` writes."""
+        auth = base64.b64encode(":".join(self.login).encode()).decode()
+        auth_file.write_text(json.dumps({"auths": {self.host: {"auth": auth}}}))
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=MOST_BYTES, middlewares=[self._guard])
@@ -46,6 +54,7 @@ class ResumingRegistry:
                 web.patch("/v2/{name:.+}/blobs/uploads/{upload}", self._patch),
                 web.put("/v2/{name:.+}/blobs/uploads/{upload}", self._finish),
                 web.get("/v2/{name:.+}/blobs/uploads/{upload}", self._standing),
+                web.delete("/v2/{name:.+}/blobs/uploads/{upload}", self._cancel),
                 web.put("/v2/{name:.+}/manifests/{reference}", self._tag),
                 web.get("/v2/{name:.+}/manifests/{reference}", self._manifest),
             ]
@@ -62,6 +71,8 @@ class ResumingRegistry:
             return web.json_response({"errors": []}, status=401, headers={"WWW-Authenticate": challenge})
         self._tokens[token] -= 1
         self.requests.append(f"{request.method} {request.path}")
+        if self.readers_only and request.method not in {"GET", "HEAD"}:
+            return web.json_response({"errors": [{"code": "DENIED", "message": "no"}]}, status=403)
         return await handler(request)
 
     async def _token(self, request: web.Request) -> web.Response:
@@ -110,6 +121,9 @@ class ResumingRegistry:
         async with self._writing[upload]:  # known only when the connection that broke is given up
             return self._stands(request, upload, 204)
 
+    async def _cancel(self, request: web.Request) -> web.Response:
+        return web.Response(status=404 if self._uploads.pop(request.match_info["upload"], None) is None else 204)
+
     async def _tag(self, request: web.Request) -> web.Response:
         content = await request.read()
         self.manifests[request.match_info["reference"]] = content
@@ -117,7 +131,8 @@ class ResumingRegistry:
         return web.Response(status=201)
 
     async def _manifest(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.manifests[request.match_info["reference"]])
+        content = self.manifests.get(request.match_info["reference"])
+        return web.Response(status=404) if content is None else web.Response(body=content)
 
     def _stands(self, request: web.Request, upload: str, status: int) -> web.Response:
         location = f"/v2/{request.match_info['name']}/blobs/uploads/{upload}"

@@ -109,10 +109,29 @@ def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[
     results: list[pipeline.StageResult] = []
     try:
         with workshop(folder, resolved) as place:
+            if until == "publish":
+                _check_destination(place)
             for result in pipeline.run(place, until=until):
                 results.append(result)  # noqa: PERF402 - what was finished counts when a later stage fails
     finally:
         report.update(run=str(folder.path), stages=list(map(pipeline.as_json, results)), **outcome(results))
+
+
+def _check_destination(place: "Workshop") -> None:
+    """Ask the registry now what would fail hours later; a run that has published is left in peace."""
+    from instructlab_pipeline.artifacts import MANIFEST
+    from instructlab_pipeline.publish.check import check_destination
+
+    if (place.folder.stage("publish") / MANIFEST).exists():
+        return
+    parameters = place.parameters
+    found = check_destination(
+        parameters.output_oci_model_uri,
+        version=parameters.output_model_version,
+        insecure=parameters.output_registry_insecure,
+    )
+    for notice in found:
+        place.events.point("notice", message=notice)
 
 
 def _require_pass(report: Mapping[str, Any]) -> None:

@@ -15,12 +15,12 @@ from instructlab_pipeline.publish.credentials import DOCKER_HUB, find_credential
 from instructlab_pipeline.publish.destination import Sent
 from instructlab_pipeline.publish.oci import MANIFEST_TYPE, Descriptor
 from instructlab_pipeline.publish.reference import RegistryReference
+from instructlab_pipeline.publish.refusal import Reply
 from instructlab_pipeline.publish.transport import (
     ATTEMPTS,
     CONNECT_S,
     Body,
     Broken,
-    Reply,
     Request,
     Transport,
     pause,
@@ -88,6 +88,12 @@ class Registry:
             else:
                 return
 
+    async def rehearse(self) -> None:
+        """Begin an upload and cancel it: whether we may write here, at the price of two requests."""
+        location = _location(await self._transport.send(_begin(self._root), expected=frozenset({ACCEPTED})), self._root)
+        request = Request(method="DELETE", url=location)  # not every registry can cancel; all forget in time
+        await self._transport.send(request, expected=frozenset({OK, ACCEPTED, NO_CONTENT, *CANNOT_GO_ON}))
+
     async def tag(self, tag: str, manifest: bytes) -> None:
         request = Request(
             method="PUT",
@@ -137,8 +143,7 @@ class _Upload:
                 self._moved_to(reply)
                 return _end(reply)
         self._goes_on = False
-        begin = Request(method="POST", url=f"{self._root}/blobs/uploads/", headers={"Content-Length": "0"})
-        self._moved_to(await self._transport.once(begin, expected=frozenset({ACCEPTED})))
+        self._moved_to(await self._transport.once(_begin(self._root), expected=frozenset({ACCEPTED})))
         return 0
 
     async def _step(self, request: Request, expected: frozenset[int]) -> Reply:
@@ -166,12 +171,20 @@ class _Upload:
             yield chunk
 
     def _moved_to(self, reply: Reply) -> None:
-        location = reply.headers.get("Location")
-        if not location:
-            raise ServiceError(
-                "the registry began an upload without saying where", remedy="see whether it is an OCI registry"
-            )
-        self._location = urljoin(f"{self._root}/", location)
+        self._location = _location(reply, self._root)
+
+
+def _begin(root: str) -> Request:
+    return Request(method="POST", url=f"{root}/blobs/uploads/", headers={"Content-Length": "0"})
+
+
+def _location(reply: Reply, root: str) -> str:
+    location = reply.headers.get("Location")
+    if not location:
+        raise ServiceError(
+            "the registry began an upload without saying where", remedy="see whether it is an OCI registry"
+        )
+    return urljoin(f"{root}/", location)
 
 
 def _proxy(base: str) -> str | None:

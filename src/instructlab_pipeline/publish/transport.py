@@ -4,7 +4,6 @@ Neither credentials nor tokens nor the state in an upload's URL ever reach an er
 """
 
 import asyncio
-import json
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,7 +13,8 @@ from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import PipelineError, ServiceError
 from instructlab_pipeline.publish.challenge import Challenge, parse_challenges
-from instructlab_pipeline.publish.credentials import Credentials, auth_files
+from instructlab_pipeline.publish.credentials import Credentials
+from instructlab_pipeline.publish.refusal import Reply, Visit
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,13 +39,6 @@ class Broken(Exception):  # noqa: N818 - an interruption that a retry may mend
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
 class Request:
     """`body` is called anew for each attempt."""
 
@@ -64,6 +57,7 @@ class Transport:
     registry: str
     repository: str
     credentials: Credentials | None
+    writing: bool = True
     _authorization: str | None = None
     _authorizing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -99,8 +93,8 @@ class Transport:
             reply = await self._exchange(request)
         if reply.status in expected:
             return reply
-        if reply.status in BUSY:
-            raise Broken(f"status {reply.status}{_complaint(reply)}", pause_s=_retry_after(reply))
+        if reply.status in BUSY and not reply.tells_of_no_room:
+            raise Broken(f"status {reply.status}{reply.complaint}", pause_s=_retry_after(reply))
         raise self._refused(request, reply)
 
     def gave_up(self, broken: Broken) -> ServiceError:
@@ -150,13 +144,14 @@ class Transport:
                 f"{self.registry} asks for the credentials at an address without TLS",
                 remedy="tell the registry's administrator: its token service must be served over https",
             )
-        request = Request(method="GET", url=challenge.token_url(f"repository:{self.repository}:pull,push"))
+        actions = "pull,push" if self.writing else "pull"
+        request = Request(method="GET", url=challenge.token_url(f"repository:{self.repository}:{actions}"))
         reply = await self._exchange(request, self.credentials.basic if self.credentials else None)
         if reply.status in BUSY:
             raise Broken(f"its token service said {reply.status}", pause_s=_retry_after(reply))
         if reply.status != 200:
             raise self._refused(request, reply)
-        answer = _json(reply)
+        answer = reply.document
         return str(answer.get("token") or answer.get("access_token") or "")
 
     def _is_ours(self, url: str) -> bool:
@@ -164,21 +159,10 @@ class Transport:
         return urlsplit(url)[:2] == urlsplit(self.base)[:2]
 
     def _refused(self, request: Request, reply: Reply) -> PipelineError:
-        what = f"{self.registry} refused to take {self.repository} (status {reply.status}{_complaint(reply)})"
-        if reply.status not in {401, 403}:
-            path = urlsplit(request.url).path
-            return ServiceError(f"{what}, at {request.method} {path}", remedy="see what the registry's log says")
-        searched = ", ".join(str(path) for path in auth_files())
-        if self.credentials is None:
-            return ServiceError(
-                f"{what}. No login for it is in {searched}",
-                remedy=f"log in: `podman login {self.registry}` or `skopeo login {self.registry}`",
-            )
-        return ServiceError(
-            f"{what}. The login was {self.credentials.username!r} from {self.credentials.origin} "
-            f"(searched: {searched})",
-            remedy=f"log in again with `podman login {self.registry}`, as someone who may write {self.repository}",
+        visit = Visit(
+            registry=self.registry, repository=self.repository, credentials=self.credentials, writing=self.writing
         )
+        return visit.refused(reply, method=request.method, url=request.url)
 
     def _untrusted(self, error: Exception) -> ServiceError:
         if "WRONG_VERSION_NUMBER" in str(error) or "record layer failure" in str(error).lower():
@@ -220,22 +204,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: of a name's look-up
     return type(error).__name__
-
-
-def _complaint(reply: Reply) -> str:
-    """The registry's own words: {"errors": [{"code", "message"}]}."""
-    errors = _json(reply).get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-    return f": {words}" if words else ""
-
-
-def _json(reply: Reply) -> dict[str, Any]:
-    try:
-        value = json.loads(reply.content)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _retry_after(reply: Reply) -> float | None:

@@ -1,0 +1,108 @@
+"""A registry's refusals in the user's words: who may not, what is full, what to do. Pure.
+
+Neither passwords nor tokens nor the state in an upload's URL get into them.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from instructlab_pipeline.errors import PipelineError, ServiceError
+from instructlab_pipeline.publish.credentials import Credentials, auth_files
+
+ENOSPC = 28  # docker-registry passes its file system's number on
+UNAUTHORIZED, FORBIDDEN, TOO_LARGE, INSUFFICIENT_STORAGE = 401, 403, 413, 507
+_QUOTA = re.compile(r"quota|exceed|storage limit|no space left|insufficient storage", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON object that it carries; an empty one where it carries none."""
+        try:
+            value = json.loads(self.content)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def complaint(self) -> str:
+        """The registry's own words, `{"errors": [{"code", "message"}]}`, after a colon."""
+        first = self._error
+        words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
+        return f": {words}" if words else ""
+
+    @property
+    def tells_of_no_room(self) -> bool:
+        """A quota that is used up, or a disk that is full; waiting does not help."""
+        if self.status < 400:
+            return False
+        error = self._error
+        enclosed = error["detail"].get("Enclosed") if isinstance(error.get("detail"), dict) else None
+        full = isinstance(enclosed, dict) and enclosed.get("Err") == ENOSPC
+        return full or self.status == INSUFFICIENT_STORAGE or bool(_QUOTA.search(json.dumps(error)))
+
+    @property
+    def _error(self) -> dict[str, Any]:
+        errors = self.document.get("errors")
+        return errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """Who wanted what from whom; `writing` rather than only to read."""
+
+    registry: str
+    repository: str
+    credentials: Credentials | None
+    writing: bool
+
+    def refused(self, reply: Reply, *, method: str, url: str) -> PipelineError:
+        said = f"(status {reply.status}{reply.complaint})"
+        if reply.tells_of_no_room:
+            return ServiceError(
+                f"{self.registry} has no room for {self.repository} {said}",
+                remedy="delete images that nobody needs, or have the quota raised, then run the same command again",
+            )
+        if reply.status == TOO_LARGE:
+            return ServiceError(
+                f"{self.registry}, or a proxy before it, does not take uploads so large {said}",
+                remedy="have its limit raised, such as client_max_body_size of nginx, then run the same command again",
+            )
+        if reply.status in {UNAUTHORIZED, FORBIDDEN}:
+            return self._no_entry(said, known=reply.status == FORBIDDEN)
+        return ServiceError(
+            f"{self.registry} refused to {self._do} {self.repository} {said}, at {method} {urlsplit(url).path}",
+            remedy="see what the registry's log says",
+        )
+
+    def _no_entry(self, said: str, *, known: bool) -> PipelineError:
+        searched = ", ".join(str(path) for path in auth_files())
+        if self.credentials is None:
+            return ServiceError(
+                f"{self.registry} wants to know who may {self._do} {self.repository} {said}. "
+                f"No login for it is in {searched}",
+                remedy=f"log in: `podman login {self.registry}` or `skopeo login {self.registry}`",
+            )
+        who = f"{self.credentials.username!r} from {self.credentials.origin}"
+        what = (
+            f"may not {self._do} {self.repository}"
+            if known
+            else f"is not let in, or may not {self._do} {self.repository}"
+        )
+        return ServiceError(
+            f"{self.registry} {said}: {who} {what} (searched: {searched})",
+            remedy=f"log in again with `podman login {self.registry}`, as someone who may {self._do} {self.repository}",
+        )
+
+    @property
+    def _do(self) -> str:
+        return "write" if self.writing else "read"
