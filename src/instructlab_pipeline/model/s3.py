@@ -1,23 +1,19 @@
 """`s3://bucket/prefix`: a base model on AWS or on any server that speaks S3, through obstore."""
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.model.s3_errors import Failure, explained
-from instructlab_pipeline.model.s3_settings import Settings
 from instructlab_pipeline.model.source import Entry
+from instructlab_pipeline.s3.settings import Settings
+from instructlab_pipeline.s3.store import open_bucket, s3_boundary
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
-
-CLIENT = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(seconds=60)}  # of one request: one piece
-RETRIES = {"max_retries": 5, "retry_timeout": timedelta(seconds=90)}
 
 
 class BucketSource:
@@ -54,10 +50,7 @@ class BucketSource:
 
     @cached_property
     def _store(self) -> "S3Store":
-        from obstore.store import S3Store
-
-        options = CLIENT | {"allow_http": self.settings.endpoint.startswith("http://")}
-        return S3Store(self.bucket, config=self.settings.config(), client_options=options, retry_config=RETRIES)
+        return open_bucket(self.bucket, self.settings)
 
     def _entries(self, found: Iterable[Any]) -> list[Entry]:
         """Names below the prefix; the empty objects that stand for folders are passed over."""
@@ -69,13 +62,5 @@ class BucketSource:
             if name not in folders
         ]
 
-    @contextmanager
-    def _boundary(self) -> Iterator[None]:
-        """Turn obstore's errors into ours."""
-        from obstore.exceptions import BaseError
-
-        try:
-            yield
-        except BaseError as error:
-            failure = Failure.read(str(error), kind=type(error).__name__)
-            raise explained(failure, uri=self.uri, settings=self.settings) from error
+    def _boundary(self) -> AbstractContextManager[None]:
+        return s3_boundary(self.uri, self.settings, named_by="sdg_base_model")

@@ -1,8 +1,8 @@
 import pytest
 
 from instructlab_pipeline.errors import ServiceError, SourceError
-from instructlab_pipeline.model.s3_errors import Failure, explained
-from instructlab_pipeline.model.s3_settings import Settings
+from instructlab_pipeline.s3.errors import Failure, explained
+from instructlab_pipeline.s3.settings import Settings
 
 
 def test_values_are_stripped_of_what_people_paste_with_them():
@@ -46,7 +46,7 @@ def test_keys_from_the_platform_are_not_anonymous():
 )
 def test_a_refusal_says_what_to_do(status, code, kind, remedy):
     failure = Failure(kind="GenericError", status=status, code=code, reason="")
-    error = explained(failure, uri="s3://b/p", settings=Settings(access_key="k"))
+    error = explained(failure, uri="s3://b/p", settings=Settings(access_key="k"), named_by="sdg_base_model")
     assert type(error) is kind
     assert remedy in error.remedy
     assert "s3://b/p" in error.message

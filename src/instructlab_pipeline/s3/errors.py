@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, SourceError
-from instructlab_pipeline.model.s3_settings import Settings
+from instructlab_pipeline.s3.settings import Settings
 
 KEYS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN"
 REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
@@ -36,8 +36,8 @@ class Failure:
         )
 
 
-def explained(failure: Failure, *, uri: str, settings: Settings) -> PipelineError:
-    """The error to raise. Only what a later attempt can mend is a ServiceError."""
+def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) -> PipelineError:
+    """The error to raise. Only what a later attempt can mend is a ServiceError. `named_by`: what gave the URI."""
     answer = f"{settings.where} answered {failure.status} {failure.code}".rstrip()
     if failure.kind == "PreconditionError":
         return ServiceError(f"{uri} changed while it was being read", remedy="run the same command again")
@@ -48,7 +48,7 @@ def explained(failure: Failure, *, uri: str, settings: Settings) -> PipelineErro
     if failure.code in EXPIRED_CODES:
         return SourceError(f"{uri}: {answer}", remedy=f"get fresh keys ({KEYS}) and check this machine's clock")
     if failure.status == 404:
-        return _missing(failure, uri, answer)
+        return _missing(failure, uri, answer, named_by)
     if failure.status in REFUSED:
         return _refused(uri, answer, settings)
     return ServiceError(
@@ -57,12 +57,10 @@ def explained(failure: Failure, *, uri: str, settings: Settings) -> PipelineErro
     )
 
 
-def _missing(failure: Failure, uri: str, answer: str) -> SourceError:
+def _missing(failure: Failure, uri: str, answer: str, named_by: str) -> SourceError:
     if failure.code == "NoSuchBucket":
-        return SourceError(
-            f"{uri}: there is no such bucket ({answer})", remedy="check sdg_base_model and AWS_S3_ENDPOINT"
-        )
-    return SourceError(f"{uri}: an object went away ({answer})", remedy="check sdg_base_model, then run again")
+        return SourceError(f"{uri}: there is no such bucket ({answer})", remedy=f"check {named_by} and AWS_S3_ENDPOINT")
+    return SourceError(f"{uri}: an object went away ({answer})", remedy=f"check {named_by}, then run again")
 
 
 def _refused(uri: str, answer: str, settings: Settings) -> SourceError:
