@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import string
 import subprocess
 import sys
@@ -178,6 +179,23 @@ def test_no_worker_outlives_a_pipeline_that_was_killed(material, tmp_path):
     pipeline.kill()
     pipeline.wait()
     wait_until_gone(job)
+
+
+def test_two_machines_that_share_no_disk_learn_what_one_does(straight, material, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    for name, value in {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(f"PET_{name}", value)
+    jobs = [training_job(tmp_path / f"machine-{rank}", *material) for rank in (0, 1)]
+    machines = []
+    for rank, job in enumerate(jobs):
+        monkeypatch.setenv("PET_NODE_RANK", str(rank))
+        machines.append(pipeline_of_its_own(job, workers=2))
+    assert [machine.wait() for machine in machines] == [0, 0]
+    assert weights(jobs[0]) == weights(straight[0])
+    assert not (jobs[1].output / "model").exists()
+    assert [json.loads(job.result.read_text())["epoch_losses"] for job in jobs] == [straight[1]["epoch_losses"]] * 2
 
 
 def test_where_memory_runs_out_smaller_micro_batches_learn_the_same(tmp_path):

@@ -1,10 +1,9 @@
-"""Starts and watches the workers of one machine: `python -m instructlab_pipeline.training.agent JOB.json WORKERS`.
+"""Starts and watches the workers of one machine: `python -m instructlab_pipeline.training.agent JOB.json OPTION...`.
 
-It is torchrun, which ends with the pipeline, ends its workers with itself, and says which worker died of what.
-On several machines, torchrun's environment (PET_NNODES, PET_RDZV_ENDPOINT ...) says how they meet.
+It is torchrun, whose options say how many workers this machine has and where it meets others. It ends with the
+pipeline, ends its workers with itself, and says which worker died of what.
 """
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -19,13 +18,13 @@ WORKER = "instructlab_pipeline.training.worker"
 
 def main() -> None:
     die_with_parent()
-    job_file, workers = sys.argv[1:]
+    job_file, *options = sys.argv[1:]
 
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     try:
-        run.main(torchrun_arguments(job_file, workers=int(workers), alone="PET_NNODES" not in os.environ))
+        run.main([*options, "--module", WORKER, job_file])
     except ChildFailedError as error:
         job = TrainingJob.read(Path(job_file))
         for rank, failure in error.failures.items():
@@ -33,12 +32,6 @@ def main() -> None:
                 job.failure.unlink(missing_ok=True)  # the others could only tell that it was gone
                 record_failure(job.failure, _killed(rank, signal.Signals(-failure.exitcode)))
         sys.exit(WorkerError.exit_code)
-
-
-def torchrun_arguments(job_file: str, *, workers: int, alone: bool) -> list[str]:
-    """`alone`: all workers are on this machine, and meet on a port of the loopback device that is free."""
-    meeting = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={workers}"] if alone else []
-    return [*meeting, "--module", WORKER, job_file]
 
 
 def _killed(rank: int, number: signal.Signals) -> WorkerError:

@@ -11,12 +11,14 @@ from instructlab_pipeline.errors import UsageError, WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.processes import run_worker
 from instructlab_pipeline.training.failure import OutOfMemory, read_failure
+from instructlab_pipeline.training.hardware import gpu_memory, host_memory
 from instructlab_pipeline.training.job import TrainingJob
-from instructlab_pipeline.training.machine import gpu_memory, host_memory
+from instructlab_pipeline.training.machines import Machines
 from instructlab_pipeline.training.memory import Demand, Limits, choose, sentence
 from instructlab_pipeline.training.shape import read_shape
 from instructlab_pipeline.training.telemetry import Follower
 
+_FEWER = "lower train_num_workers, or leave GPUs out with CUDA_VISIBLE_DEVICES="
 AGENT = "instructlab_pipeline.training.agent"
 REMEDY = (
     "raise train_memory_per_worker, raise train_num_workers (they share the states), lower train_sequence_length, "
@@ -26,7 +28,7 @@ REMEDY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """`workers` processes in all, each on up to `cpus` processors and in up to `memory` bytes."""
+    """`workers` processes in all, unless several machines train; each on up to `cpus` processors, in `memory` bytes."""
 
     workers: int
     cpus: int
@@ -38,15 +40,20 @@ def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
 
     Raises:
         SourceError: the model's files do not say how large it is.
-        UsageError: even the smallest micro-batches do not fit train_memory_per_worker.
+        UsageError: even the smallest micro-batches do not fit train_memory_per_worker, or GPUs are fewer than workers.
     """
-    gpu = gpu_memory()
-    limits = Limits(allowed=processes.memory, host=host_memory() // workers_here(processes.workers), gpu=gpu)
+    gpus = gpu_memory()
+    machines = here(processes, gpus=len(gpus))
+    if gpus and machines.workers > len(gpus):
+        raise UsageError(
+            f"{machines.workers} workers need as many GPUs, and this machine has {len(gpus)}", remedy=_FEWER
+        )
+    limits = Limits(allowed=processes.memory, host=host_memory() // machines.workers, gpu=min(gpus) if gpus else None)
     demand = Demand(
-        workers=processes.workers,
+        workers=machines.workers_in_all,
         tokens=job.micro_batch_tokens,
         longest=job.max_sample_tokens,
-        cuda=gpu is not None,
+        cuda=bool(gpus),
     )
     plan = choose(read_shape(job.model), demand, limits)
     told = f"{job.name}: {sentence(plan, limits)}"
@@ -59,33 +66,34 @@ def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
     return replace(job, micro_batch_tokens=plan.demand.tokens, recompute=plan.demand.recompute)
 
 
-def workers_here(workers: int) -> int:
-    """How many of the workers run on this machine; torchrun's environment says over how many they are spread."""
-    machines = os.environ.get("PET_NNODES", "1").rpartition(":")[2]
-    return max(1, workers // int(machines))
+def here(processes: Processes, *, gpus: int) -> Machines:
+    """This machine's share of the processes."""
+    return Machines.read(os.environ, workers=processes.workers, gpus=gpus)
 
 
 def train(job: TrainingJob, processes: Processes, events: Events) -> dict[str, Any]:
     """Train to the end; says what it came to.
 
-    Where memory runs out, micro-batches are halved and training goes on: what is learned stays the same.
+    Where memory runs out, micro-batches are halved and training goes on: what is learned stays the same. Of several
+    machines, each comes to the same facts, and the first one has the model; there, what starts them starts them again.
 
     Raises:
         SourceError: the model or the data cannot be trained on.
         WorkerError: a worker failed; the message says why.
     """
+    machines = here(processes, gpus=len(gpu_memory()))
     while True:
         try:
-            return _attempt(job, processes, events)
+            return _attempt(job, processes, machines, events)
         except OutOfMemory as error:
             smaller = max(job.micro_batch_tokens // 2, job.max_sample_tokens)
-            if smaller == job.micro_batch_tokens:
+            if smaller == job.micro_batch_tokens or machines.count > 1:
                 raise
             events.point("notice", message=f"{error.message}; going on with micro-batches of {smaller} tokens")
             job = replace(job, micro_batch_tokens=smaller)
 
 
-def _attempt(job: TrainingJob, processes: Processes, events: Events) -> dict[str, Any]:
+def _attempt(job: TrainingJob, processes: Processes, machines: Machines, events: Events) -> dict[str, Any]:
     for path in (job.failure, job.result):
         path.unlink(missing_ok=True)
     job_file = job.work / "job.json"
@@ -93,20 +101,20 @@ def _attempt(job: TrainingJob, processes: Processes, events: Events) -> dict[str
     follower = Follower(job.telemetry, job.name, events)
     try:
         run_worker(
-            [sys.executable, "-m", AGENT, str(job_file), str(processes.workers)],
+            [sys.executable, "-m", AGENT, str(job_file), *machines.torchrun()],
             log=job.work / "worker.log",
-            environment=worker_environment(processes, num_cpus=len(os.sched_getaffinity(0))),
+            environment=worker_environment(processes, machines, num_cpus=len(os.sched_getaffinity(0))),
             on_tick=follower.follow,
-            doing=f"{job.name} on {processes.workers} workers",
+            doing=f"{job.name} on {machines.workers_in_all} workers",
         )
     except WorkerError as error:
         raise read_failure(job.failure) or error from error
     return dict(json.loads(job.result.read_bytes()))
 
 
-def worker_environment(processes: Processes, *, num_cpus: int) -> dict[str, str]:
+def worker_environment(processes: Processes, machines: Machines, *, num_cpus: int) -> dict[str, str]:
     """Threads that share the processors and wait without spinning, no network, the same sums each time."""
-    threads = max(1, min(processes.cpus, num_cpus // processes.workers))
+    threads = max(1, min(processes.cpus, num_cpus // machines.workers))
     environment = {
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -117,6 +125,6 @@ def worker_environment(processes: Processes, *, num_cpus: int) -> dict[str, str]
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "PYTHONUNBUFFERED": "1",
     }
-    if "PET_NNODES" not in os.environ and Path("/sys/class/net/lo").exists():
+    if machines.count == 1 and Path("/sys/class/net/lo").exists():
         environment["GLOO_SOCKET_IFNAME"] = "lo"
     return environment

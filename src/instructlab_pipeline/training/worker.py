@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def _work(job: TrainingJob) -> None:
     from instructlab_pipeline.training.world import join, leave
 
     world = join()
+    job = _agreed(job, world)
     telemetry = Telemetry(job.telemetry, speaks=world.leads)
     tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
     student = shard(load_student(job.model, recompute=job.recompute), world)
@@ -57,9 +59,15 @@ def _work(job: TrainingJob) -> None:
     trainer.train()
     seconds = time.monotonic() - started
     export(student, job.model, job.output / "model", world)
-    if world.leads:
+    if world.local_rank == 0:
         write_atomically(job.result, json.dumps(_result(trainer, trainer.progress.step - first_step, seconds)))
     leave(world)
+
+
+def _agreed(job: TrainingJob, world: Any) -> TrainingJob:
+    """The job as the machine with the least memory planned it: micro-batches must be the same for all."""
+    tokens, keeps = world.least([job.micro_batch_tokens, int(not job.recompute)])
+    return replace(job, micro_batch_tokens=tokens, recompute=not keeps)
 
 
 def _tokens(job: TrainingJob, *, tokenizes: bool, telemetry: Any) -> Any:

@@ -38,6 +38,17 @@ class World:
         dist.all_reduce(total)
         return list(total.tolist())
 
+    def least(self, values: list[int]) -> list[int]:
+        """Each value's smallest over the workers; all of them call this together."""
+        if self.size == 1:
+            return values
+        import torch
+        import torch.distributed as dist
+
+        least = torch.tensor(values)
+        dist.all_reduce(least, dist.ReduceOp.MIN)
+        return list(least.tolist())
+
     def wait(self) -> None:
         """Until all workers are here."""
         self.sum([0.0])

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import Interrupted, SourceError, WorkerError
 from instructlab_pipeline.events import Events, append_line
-from instructlab_pipeline.training.agent import torchrun_arguments
 from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.export import shards
 from instructlab_pipeline.training.failure import read_failure, record_failure
 from instructlab_pipeline.training.job import TrainingJob
-from instructlab_pipeline.training.launch import Processes, worker_environment
 from instructlab_pipeline.training.telemetry import Follower, Telemetry
 
 
@@ -73,20 +71,6 @@ def test_shards_are_named_as_transformers_expects():
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     ]
-
-
-def test_workers_share_the_processors_and_keep_to_their_limit():
-    def threads(workers, cpus, num_cpus):
-        return worker_environment(Processes(workers=workers, cpus=cpus), num_cpus=num_cpus)["OMP_NUM_THREADS"]
-
-    assert threads(2, 4, 16) == "4"
-    assert threads(4, 8, 16) == "4"
-    assert threads(4, 4, 2) == "1"
-
-
-def test_workers_of_one_machine_meet_on_the_loopback_device():
-    assert "--standalone" in torchrun_arguments("job.json", workers=2, alone=True)
-    assert torchrun_arguments("job.json", workers=2, alone=False)[0] == "--module"
 
 
 def test_the_first_failure_is_the_one_that_is_told(tmp_path):

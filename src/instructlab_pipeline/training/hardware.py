@@ -16,14 +16,13 @@ def host_memory() -> int:
     return min([installed, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
-def gpu_memory() -> int | None:
-    """Bytes of the smallest GPU, or None where workers will run on the CPU."""
+def gpu_memory() -> list[int]:
+    """Bytes of each GPU; none where workers will run on the CPU."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return None
+        return []
     question = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(question, capture_output=True, text=True, check=True, timeout=_ASK_S).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
-    sizes = [int(line) for line in answer.split() if line.isdecimal()]
-    return min(sizes) * _MIB if sizes else None
+        return []
+    return [int(line) * _MIB for line in answer.split() if line.isdecimal()]
