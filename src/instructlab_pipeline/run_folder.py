@@ -1,6 +1,6 @@
 """A run on disk: one folder that holds its parameters, its events and one sealed folder per stage.
 
-    runs/<run>/run.json  events.jsonl  model/ taxonomy/ sdg/ ... publish/
+    runs/<run>/run.json  events.jsonl  report.html  model/ taxonomy/ sdg/ ... publish/
     runs/cache/          what runs share: downloads, clones, teacher calls, sealed stages by key
 
 One process works on a run folder at a time; the kernel frees the lock when that process ends, however it ends.
@@ -40,6 +40,10 @@ class RunFolder:
     @property
     def record_path(self) -> Path:
         return self.path / "run.json"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
 
     @property
     def cache(self) -> Path:

@@ -106,6 +106,13 @@ def test_the_run_folder_holds_what_the_documentation_promises(first):
     assert {"accuracy", "f1"} <= set(json.dumps(metrics).replace('"', " ").split())
 
 
+def test_the_page_of_a_run_names_the_image_the_commit_and_every_leaf(first):
+    page = (first / "report.html").read_text()
+    commit = json.loads((first / "taxonomy" / "taxonomy.json").read_text())["commit"]
+    digest = json.loads((first / "publish" / "published.json").read_text())["digest"]
+    assert all(word in page for word in ("published", commit, digest, *LEAVES))
+
+
 def test_no_evaluation_question_is_among_the_samples(first):
     asked = {row["question"] for row in artifacts.read_jsonl(first / "sdg" / "evaluation.jsonl")}
     trained = {row["question"] for row in artifacts.read_jsonl(first / "sdg" / "samples.jsonl")}

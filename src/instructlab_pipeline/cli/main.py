@@ -16,6 +16,8 @@ from instructlab_pipeline.errors import EXIT_BUG, PipelineError, UsageError
 COMMANDS = {
     "run": ("instructlab_pipeline.cli.run", "run", "Take a taxonomy and a base model to a published model."),
     "status": ("instructlab_pipeline.cli.status", "status", "Show how far a run is."),
+    "logs": ("instructlab_pipeline.cli.logs", "logs", "Show what a run told, and what its workers printed."),
+    "report": ("instructlab_pipeline.cli.report", "report", "Write the page of a run: results, samples, origins."),
     "stage": ("instructlab_pipeline.cli.run", "stage", "Perform one stage of a run: what a pod does."),
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, list and describe the parameters."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),

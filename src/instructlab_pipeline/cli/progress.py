@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from instructlab_pipeline.events import Listener
+from instructlab_pipeline.events import Listener, duration
 
 LINE_INTERVAL_S = 10.0
 
@@ -139,11 +139,3 @@ def amount(value: float, unit: str) -> str:
             return f"{value:.0f} {prefix}B" if prefix == "" else f"{value:.1f} {prefix}B"
         value /= 1000
     return f"{value:.2f} TB"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

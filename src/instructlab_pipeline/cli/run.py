@@ -1,7 +1,7 @@
 """`run` and `stage`: the pipeline from the command line."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +87,9 @@ def reported(*, as_json: bool) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def workshop(folder: RunFolder, resolved: Resolved) -> Iterator["Workshop"]:
-    """The run folder, held, with its record written and its events shown."""
+    """The run folder, held, with its record written and its events shown; its page is written at the end."""
     from instructlab_pipeline.cli.progress import shown_progress
+    from instructlab_pipeline.cli.report import write_report
     from instructlab_pipeline.events import Events
     from instructlab_pipeline.pipeline import Workshop
 
@@ -98,7 +99,11 @@ def workshop(folder: RunFolder, resolved: Resolved) -> Iterator["Workshop"]:
         events = Events(path=folder.events_path, listeners=[listener])
         for notice in resolved.notices:
             events.point("notice", message=notice)
-        yield Workshop(folder=folder, parameters=parameters, events=events)
+        try:
+            yield Workshop(folder=folder, parameters=parameters, events=events)
+        finally:
+            with suppress(OSError):  # whatever ended the run is what the user must hear of
+                write_report(folder, folder.report_path)
 
 
 def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[str, Any]) -> None:
@@ -114,7 +119,12 @@ def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[
             for result in pipeline.run(place, until=until):
                 results.append(result)  # noqa: PERF402 - what was finished counts when a later stage fails
     finally:
-        report.update(run=str(folder.path), stages=list(map(pipeline.as_json, results)), **outcome(results))
+        report.update(
+            run=str(folder.path),
+            report=str(folder.report_path),
+            stages=list(map(pipeline.as_json, results)),
+            **outcome(results),
+        )
 
 
 def _check_destination(place: "Workshop") -> None:

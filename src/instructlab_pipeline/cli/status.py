@@ -8,7 +8,7 @@ import click
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.cli.failures import print_json, told
 from instructlab_pipeline.errors import UsageError
-from instructlab_pipeline.events import read_events
+from instructlab_pipeline.events import duration, read_events
 from instructlab_pipeline.run_folder import RunFolder
 
 
@@ -60,7 +60,7 @@ def _stage_state(folder: RunFolder, name: str, event: dict[str, Any] | None, *, 
 
 
 def _in_words(report: dict[str, Any]) -> str:
-    from instructlab_pipeline.cli.progress import amount, duration
+    from instructlab_pipeline.cli.progress import amount
 
     lines = [f"{report['run']}: " + (f"held by {report['holder']}" if report["holder"] else "nobody works on it now")]
     for stage in report["stages"]:

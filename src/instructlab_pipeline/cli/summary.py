@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from instructlab_pipeline.cli.progress import duration
+from instructlab_pipeline.events import duration
 from instructlab_pipeline.pipeline import StageResult
 
 LEAVES_SHOWN = 5
@@ -74,6 +74,8 @@ def _places_in_words(report: Mapping[str, Any]) -> list[str]:
         ]
     if answers := report.get("answers"):
         rows.append(("answers", answers))
+    if report.get("stages"):
+        rows.append(("report", report["report"]))
     return [f"{name:<16}{value}" for name, value in rows]
 
 
