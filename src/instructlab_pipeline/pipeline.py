@@ -44,7 +44,7 @@ STAGES: tuple[Stage, ...] = (
         fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
         notices=lambda inputs: taxonomy.notices(inputs.sdg_repo_url, inputs.sdg_repo_revision),
     ),
-    Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run, fingerprint=sdg.fingerprint),
+    Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run, fingerprint=sdg.fingerprint, version=2),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
     Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),
     Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1),

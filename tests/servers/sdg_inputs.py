@@ -17,10 +17,11 @@ GROUNDED = "compositional_skills/notices"
 
 def seal_taxonomy(folder, leaves=None, chunks=None):
     folder.mkdir(parents=True)
-    (folder / "taxonomy.json").write_text("{}")
+    about = {"url": "https://example.org/taxonomy.git", "commit": "c0ffee"}
+    (folder / "taxonomy.json").write_text(json.dumps(about))
     write_jsonl(folder / "leaves.jsonl", three_leaves() if leaves is None else leaves)
     write_jsonl(folder / "chunks.jsonl", three_chunks() if chunks is None else chunks)
-    return artifacts.seal(folder, kind="taxonomy", key="k", inputs={}, facts={})
+    return artifacts.seal(folder, kind="taxonomy", key="k", inputs={}, facts=about)
 
 
 def three_leaves(num_examples=3):
@@ -85,9 +86,9 @@ def sdg_inputs(taxonomy, url, **changed):
     return SdgInputs(**{**values, **changed})
 
 
-def run_sdg(folder, inputs, listeners=()):
-    """Run the stage in `folder/sdg`, as the pipeline would, with the cache in `folder/cache`."""
-    context = Context(folder=folder / "sdg", cache=folder / "cache", events=Events(listeners=listeners))
+def run_sdg(folder, inputs, listeners=(), *, cache=None):
+    """Run the stage in `folder/sdg`, as the pipeline would; without a `cache` its own is `folder/cache`."""
+    context = Context(folder=folder / "sdg", cache=cache or folder / "cache", events=Events(listeners=listeners))
     artifacts.unseal(context.folder)
     context.folder.mkdir(parents=True, exist_ok=True)
     return run(inputs, context)

@@ -18,6 +18,11 @@ COMMANDS = {
     "status": ("instructlab_pipeline.cli.status", "status", "Show how far a run is."),
     "logs": ("instructlab_pipeline.cli.logs", "logs", "Show what a run told, and what its workers printed."),
     "report": ("instructlab_pipeline.cli.report", "report", "Write the page of a run: results, samples, origins."),
+    "trace": (
+        "instructlab_pipeline.cli.trace",
+        "trace",
+        "Show a sample's way back, or a document's forward.",
+    ),
     "stage": ("instructlab_pipeline.cli.run", "stage", "Perform one stage of a run: what a pod does."),
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, list and describe the parameters."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply, seed_for
+from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply
 from instructlab_pipeline.sdg.funnel import main_reasons
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun
 from instructlab_pipeline.sdg.replies import BadReply, parse
-from instructlab_pipeline.sdg.rows import Rejected, Row, advance, messages
+from instructlab_pipeline.sdg.rows import Rejected, Row, advance, call_of
 from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler, Settled
 
 HOPELESS_AFTER = 40  # first replies without a single usable one: a teacher that cannot do this at all
@@ -89,16 +89,8 @@ class Engine:
 
     def _prepare(self, errand: Errand) -> Call:
         run, row = errand
-        step = run.flow.steps[row.step]
-        chat = messages(run.flow, run.leaf, row)
-        return Call(
-            model=self._settings.models[step.by],
-            messages=chat,
-            sampling=step.sampling,
-            schema_name=step.schema_name,
-            schema=step.schema,
-            seed=seed_for(self._settings.random_seed, chat, tries=row.tries),
-        )
+        settings = self._settings
+        return call_of(run.flow, run.leaf, row, models=settings.models, random_seed=settings.random_seed)
 
     def _settle(self, errand: Errand, call: Call, settled: Settled) -> None:
         run, row = errand

@@ -59,6 +59,7 @@ class Flow:
     """`forms`: what kinds of item a chunk is asked for, by weight; skills have one form without a name.
 
     `expected_yield`: the share of asked items that are likely to pass, 0..1, until the leaf's own share is known.
+    `text`: the file as it was read.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Flow:
     worked_examples: int
     expected_yield: float
     digest: str
+    text: str
 
     @property
     def items_per_call(self) -> int:
@@ -104,6 +106,7 @@ def load_flow(path: Path) -> Flow:
         worked_examples=plan["worked_examples"],
         expected_yield=plan["expected_yield"],
         digest=digest_of(record),
+        text=text,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from instructlab_pipeline.sdg.calls import Call, seed_for
 from instructlab_pipeline.sdg.filters import flaw
 from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow
 from instructlab_pipeline.sdg.leaves import Chunk, Leaf
@@ -63,6 +64,20 @@ def messages(flow: Flow, leaf: Leaf, row: Row) -> list[dict[str, str]]:
         batch=ask.batch,
         examples=_examples(leaf, ask.seed_example, flow.worked_examples),
         **row.fields,
+    )
+
+
+def call_of(flow: Flow, leaf: Leaf, row: Row, *, models: Mapping[str, str], random_seed: int) -> Call:
+    """The call for the row's next step. `models` by role."""
+    step = flow.steps[row.step]
+    chat = messages(flow, leaf, row)
+    return Call(
+        model=models[step.by],
+        messages=chat,
+        sampling=step.sampling,
+        schema_name=step.schema_name,
+        schema=step.schema,
+        seed=seed_for(random_seed, chat, tries=row.tries),
     )
 
 

@@ -12,10 +12,11 @@ from instructlab_pipeline.sdg.rows import Rejected, Row
 
 @dataclass(frozen=True, kw_only=True)
 class Scribe:
-    """Writes the records of one leaf. `models` by role."""
+    """Writes the records of one leaf. `models` by role; `taxonomy_commit`: the leaf as it was there."""
 
     run: LeafRun
     models: Mapping[str, str]
+    taxonomy_commit: str
 
     def samples(self) -> list[dict[str, Any]]:
         """By seed example, then by id."""
@@ -55,6 +56,8 @@ class Scribe:
             "reference": row.fields["answer"],
             "context": row.fields["context"] if leaf.kind == GROUNDED else None,
             **self._source(row),
+            "seed_example": row.ask.seed_example,
+            "scores": dict(row.scores),
             "lineage": self._lineage(row),
         }
 
@@ -82,11 +85,17 @@ class Scribe:
         return {"chunk": chunk.id if chunk else None, "document": chunk.origin if chunk else None}
 
     def _lineage(self, row: Row) -> dict[str, Any]:
+        """All that `replay.py` needs to walk the row's way again, and what a reader wants to know without it."""
         return {
+            "taxonomy_commit": self.taxonomy_commit,
+            "leaf_digest": self.run.leaf.digest,
             "flow": self.run.flow.name,
             "flow_digest": self.run.flow.digest,
-            "leaf_digest": self.run.leaf.digest,
             "teacher": self.models["teacher"],
             "judge": self.models["judge"],
+            "stream": row.ask.stream,
+            "form": row.ask.form,
+            "batch": row.ask.batch,
+            "place": list(row.place),
             "calls": list(row.calls),
         }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, write_jsonl
+from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, write_atomically, write_jsonl
 from instructlab_pipeline.sdg.engine import Engine, Settings
 from instructlab_pipeline.sdg.flows import built_in_flow
 from instructlab_pipeline.sdg.funnel import funnel_of
@@ -25,6 +25,7 @@ from instructlab_pipeline.sdg.teachers import Address, Teachers, model_of, open_
 from instructlab_pipeline.stage import Context, unkeyed
 
 OUTPUTS = ("samples", "rejected", "evaluation")
+FLOWS = "flows"  # the flows as they were used, so that a sample's prompts can be told years later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,12 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
 async def _generate(inputs: SdgInputs, context: Context) -> "Report":
     runs = _leaf_runs(read_leaves(inputs.taxonomy), inputs)
     async with open_teachers(inputs.teacher, inputs.judge, context.events) as teachers:
-        report = Report(parts=_empty(context.work / "leaves"), runs=runs, teachers=teachers)
+        report = Report(
+            parts=_empty(context.work / "leaves"),
+            runs=runs,
+            teachers=teachers,
+            taxonomy_commit=inputs.taxonomy.facts["commit"],
+        )
         settings = Settings(
             models=teachers.models,
             random_seed=inputs.sdg_random_seed,
@@ -143,10 +149,11 @@ class Report:
     parts: Path
     runs: Sequence[LeafRun]
     teachers: Teachers
+    taxonomy_commit: str
     funnels: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write_leaf(self, run: LeafRun) -> None:
-        scribe = Scribe(run=run, models=self.teachers.models)
+        scribe = Scribe(run=run, models=self.teachers.models, taxonomy_commit=self.taxonomy_commit)
         for name in OUTPUTS:
             write_jsonl(self._part(run, name), getattr(scribe, name)())
         self.funnels[run.leaf.path] = funnel_of(run)
@@ -155,6 +162,8 @@ class Report:
     def publish(self, folder: Path) -> None:
         for name in OUTPUTS:
             _join((self._part(run, name) for run in self.runs), folder / f"{name}.jsonl")
+        for flow in {run.flow.name: run.flow for run in self.runs}.values():
+            write_atomically(folder / FLOWS / f"{flow.name}.yaml", flow.text)
         funnels = dict(sorted(self.funnels.items()))
         (folder / "funnel.json").write_text(json.dumps(funnels, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
