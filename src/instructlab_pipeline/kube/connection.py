@@ -1,0 +1,124 @@
+"""The adapter to the Kubernetes API: a connection from the kubeconfig or from within a pod, and its errors in our terms."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
+
+SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+MERGE_PATCH = "application/merge-patch+json"
+TIMEOUT_S = 30.0
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """An API server, and the namespace that commands mean where none is named."""
+
+    client: Any
+    namespace: str
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self._call("GET", path)
+
+    def merge_patch(self, path: str, patch: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """The object after the patch; in a dry run the server checks everything, and keeps nothing."""
+        return self._call("PATCH", f"{path}?dryRun=All" if dry_run else path, body=patch, content_type=MERGE_PATCH)
+
+    def _call(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> dict[str, Any]:
+        headers = {"Accept": "application/json", **({"Content-Type": content_type} if content_type else {})}
+        with kubernetes_boundary(f"{method} {path} on {self.client.configuration.host}"):
+            answer, _, _ = self.client.call_api(
+                path,
+                method,
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                response_type="object",
+                _request_timeout=TIMEOUT_S,
+            )
+        result: dict[str, Any] = answer
+        return result
+
+
+def connected() -> Cluster:
+    """The cluster of the current kubeconfig context; without one, the cluster in which this pod runs.
+
+    Raises:
+        UsageError: there is neither, or the client library is not installed.
+    """
+    try:
+        from kubernetes import client, config
+    except ImportError as error:
+        raise UsageError(
+            "the Kubernetes client is not installed", remedy="pip install 'instructlab-pipeline[kube]'"
+        ) from error
+    with _configuration_boundary(config.ConfigException):
+        if _kubeconfig_exists():
+            _, context = config.list_kube_config_contexts()
+            namespace = (context or {}).get("context", {}).get("namespace", "default")
+            return Cluster(client=config.new_client_from_config(), namespace=namespace)
+        settings = client.Configuration()
+        config.load_incluster_config(client_configuration=settings)
+        namespace = (SERVICE_ACCOUNT_FOLDER / "namespace").read_text().strip()
+        return Cluster(client=client.ApiClient(settings), namespace=namespace)
+
+
+@contextmanager
+def kubernetes_boundary(doing: str) -> Iterator[None]:
+    """What the client raises while `doing` something, as one of our errors."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ApiException as error:
+        raise _refused(doing, error.status, _message(error)) from error
+    except HTTPError as error:
+        raise ServiceError(
+            f"{doing}: the API server does not answer: {error}",
+            remedy="check that the cluster can be reached (`kubectl version`), then run the same command again",
+        ) from error
+
+
+@contextmanager
+def _configuration_boundary(kind: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        raise UsageError(
+            f"there is no cluster to talk to: {error}", remedy="log in with `oc login`, or point KUBECONFIG to a file"
+        ) from error
+
+
+def _kubeconfig_exists() -> bool:
+    places = os.environ.get("KUBECONFIG", "").split(os.pathsep) if os.environ.get("KUBECONFIG") else ["~/.kube/config"]
+    return any(Path(place).expanduser().exists() for place in places if place)
+
+
+def _refused(doing: str, status: int, message: str) -> PipelineError:
+    """The API server's no: whose turn it is depends on the status."""
+    if status in (401, 403):
+        return UsageError(f"{doing}: not allowed: {message}", remedy="log in as somebody who may, or ask for the role")
+    if status == NOT_FOUND:
+        return UsageError(
+            f"{doing}: not found: {message}", remedy="check the name and the namespace; is deploy/ applied there?"
+        )
+    if status in (400, 409, 422):
+        return UsageError(f"{doing}: refused: {message}", remedy="change what the message names, then try again")
+    return ServiceError(
+        f"{doing}: status {status}: {message}", remedy="run the same command again when the API server is well"
+    )
+
+
+def _message(error: Any) -> str:
+    """The sentence of the Status object that API servers answer with, else the bare reason."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
