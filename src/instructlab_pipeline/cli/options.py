@@ -1,4 +1,4 @@
-"""The parameters as options: `--env`, `--params`, and one option per entry of the parameter table.
+"""The parameters as options: `--env`, `--from-configmap`, `--params`, and one option per entry of the parameter table.
 
 `@click.command(cls=ParameterCommand)` groups them in the help, `@parameter_options` adds them, and
 `resolved_options(options)` makes parameters of what the command was called with.
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from instructlab_pipeline.params.layers import Resolved, resolve
-from instructlab_pipeline.params.places import record_layer
+from instructlab_pipeline.params.places import Layer, record_layer
 from instructlab_pipeline.params.reference import default_in_words
 from instructlab_pipeline.params.table import ALIASES, PARAMETERS, PROFILES, Parameter
 
@@ -21,6 +21,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 env_option = click.option(
     "--env", type=click.Choice(PROFILES), default=PROFILES[0], show_default=True, help="The profile of defaults."
+)
+configmap_option = click.option(
+    "--from-configmap",
+    metavar="NAME",
+    help="A ConfigMap of the cluster, NAME or NAMESPACE/NAME, or a file FILE.yaml that holds one; parameter files win "
+    "over it.",
 )
 params_option = click.option(
     "--params",
@@ -57,12 +63,12 @@ class ParameterCommand(click.Command):
 
 
 def parameter_options(function: Function) -> Function:
-    """Add `--env`, `--params` and an option per parameter, in both spellings, and hidden ones for the aliases."""
+    """Add `--env`, `--from-configmap`, `--params`, and an option per parameter, and hidden ones for the aliases."""
     for alias, name in reversed(list(ALIASES.items())):
         function = _option(alias, PARAMETERS[name], hidden=True)(function)
     for name, parameter in reversed(list(PARAMETERS.items())):
         function = _option(name, parameter, hidden=False)(function)
-    return env_option(params_option(function))
+    return env_option(configmap_option(params_option(function)))
 
 
 def resolved_options(
@@ -78,8 +84,16 @@ def resolved_options(
         files=options["params"],
         environment=os.environ,
         overrides=[(name, text) for name in (*PARAMETERS, *ALIASES) for text in options.get(name, ())],
-        base=[record_layer(recorded)] if recorded else [],
+        base=[*([record_layer(recorded)] if recorded else []), *_configmap_layers(options)],
     )
+
+
+def _configmap_layers(options: Mapping[str, Any]) -> list[Layer]:
+    if not options.get("from_configmap"):
+        return []
+    from instructlab_pipeline.cli.configmap import configmap_layer
+
+    return [configmap_layer(options["from_configmap"], options["env"])]
 
 
 def _option(name: str, parameter: Parameter, *, hidden: bool) -> Callable[[Function], Function]:

@@ -1,4 +1,4 @@
-"""`params`: what the parameters are, and what they come to here."""
+"""`params`: what the parameters are, what they come to here, and where they go to."""
 
 import json
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ import click
 
 from instructlab_pipeline.cli.failures import told
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
+from instructlab_pipeline.cli.params_export import export
+from instructlab_pipeline.cli.params_patch import patch
 from instructlab_pipeline.errors import ParameterError
 from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.layers import Resolved
@@ -20,7 +22,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 
 @click.group()
 def params() -> None:
-    """Show, check, list and describe the parameters."""
+    """Show, check, list, describe, export and patch the parameters."""
 
 
 @params.command(cls=ParameterCommand)
@@ -48,6 +50,10 @@ def check(as_json: bool, **options: Any) -> None:
         raise ParameterError(resolved.complaints)
     if not as_json:
         click.echo(f"all {len(PARAMETERS)} parameters are valid ({resolved.profile} profile)")
+
+
+params.add_command(export)
+params.add_command(patch)
 
 
 @params.command(name="list")

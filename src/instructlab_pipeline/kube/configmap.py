@@ -1,9 +1,11 @@
 """The parameters as the ConfigMap of the specification: what it holds, and what it gives."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from instructlab_pipeline.kube.names import CONFIGMAP, LABELS, NAMESPACE
+from instructlab_pipeline.params.export import literals
 from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.layers import Resolved
 from instructlab_pipeline.params.places import Given, Layer
@@ -20,18 +22,31 @@ def manifest(texts: Mapping[str, str], *, namespace: str = NAMESPACE) -> dict[st
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(texts)}
 
 
-def layer(data: Mapping[str, str], place: str, profile: str) -> Layer:
-    """What a ConfigMap's `data` gives. It lists every parameter, so what is the profile's default was not chosen."""
-    given = [
-        Given(name=name, text=text, origin=place, explicit=not _is_default(name, text, profile))
-        for name, text in data.items()
-    ]
-    return Layer(place=place, given=given)
+def kustomization(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The excerpt for an overlay on `deploy/base`, as the specification has it."""
+    return {"configMapGenerator": [{"name": CONFIGMAP, "behavior": "merge", "literals": literals(texts)}]}
+
+
+def layer(data: Mapping[str, str], place: str) -> Layer:
+    """What the `data` of a ConfigMap gives."""
+    return Layer(place=place, given=[Given(name=name, text=text, origin=place) for name, text in data.items()])
+
+
+def chosen(layer: Layer, profile: str) -> Layer:
+    """A ConfigMap lists every parameter: what was left empty in it, or is the profile's default, nobody chose."""
+    filled = [each for each in layer.given if each.text.strip() or not _is_required(each.name)]
+    return replace(
+        layer, given=[replace(each, explicit=not _is_default(each.name, each.text, profile)) for each in filled]
+    )
 
 
 def _follows(resolved: Resolved, name: str) -> bool:
     leader = PARAMETERS[name].follows
     return leader is not None and resolved.origins[name].startswith(f"{leader} (")
+
+
+def _is_required(name: str) -> bool:
+    return name in PARAMETERS and PARAMETERS[name].required
 
 
 def _is_default(name: str, text: str, profile: str) -> bool:

@@ -1,4 +1,4 @@
-"""The adapter to the Kubernetes API: a connection from the kubeconfig or from within a pod, and its errors in our terms."""
+"""The adapter to the Kubernetes API: a connection by kubeconfig or from within a pod, and its errors in our terms."""
 
 import json
 import os
@@ -59,10 +59,10 @@ def connected() -> Cluster:
             "the Kubernetes client is not installed", remedy="pip install 'instructlab-pipeline[kube]'"
         ) from error
     with _configuration_boundary(config.ConfigException):
-        if _kubeconfig_exists():
-            _, context = config.list_kube_config_contexts()
+        if kubeconfig := _kubeconfig():
+            _, context = config.list_kube_config_contexts(kubeconfig)
             namespace = (context or {}).get("context", {}).get("namespace", "default")
-            return Cluster(client=config.new_client_from_config(), namespace=namespace)
+            return Cluster(client=config.new_client_from_config(kubeconfig), namespace=namespace)
         settings = client.Configuration()
         config.load_incluster_config(client_configuration=settings)
         namespace = (SERVICE_ACCOUNT_FOLDER / "namespace").read_text().strip()
@@ -96,9 +96,11 @@ def _configuration_boundary(kind: type[Exception]) -> Iterator[None]:
         ) from error
 
 
-def _kubeconfig_exists() -> bool:
-    places = os.environ.get("KUBECONFIG", "").split(os.pathsep) if os.environ.get("KUBECONFIG") else ["~/.kube/config"]
-    return any(Path(place).expanduser().exists() for place in places if place)
+def _kubeconfig() -> str:
+    """The files that kubectl would read, as one path; empty where none exists."""
+    paths = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    existing = [str(path) for place in paths.split(os.pathsep) if (path := Path(place).expanduser()).is_file()]
+    return os.pathsep.join(existing)
 
 
 def _refused(doing: str, status: int, message: str) -> PipelineError:

@@ -115,7 +115,7 @@ def test_an_unknown_profile_is_a_usage_error():
 
 def test_the_set_of_options_is_one_per_parameter_in_two_spellings_and_the_aliases():
     options = {option.name: option for option in params.commands["show"].params}
-    assert set(options) == {"as_json", "env", "params", *PARAMETERS, *ALIASES}
+    assert set(options) == {"as_json", "env", "from_configmap", "params", *PARAMETERS, *ALIASES}
     for name in (*PARAMETERS, *ALIASES):
         assert options[name].opts == [f"--{name}", f"--{name.replace('_', '-')}"]
         assert options[name].hidden == (name in ALIASES)
