@@ -38,27 +38,41 @@ def newest(recovery: Path, fingerprint: str) -> Path | None:
     return next((path for path in _newest_first(recovery) if _is_whole(path, fingerprint)), None)
 
 
-def save(recovery: Path, progress: Progress, *, fingerprint: str, state: dict[str, Any], world: World) -> None:
-    """Write a checkpoint; all workers call this together.
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def folder_of(recovery: Path, step: int) -> Path:
+    return recovery / f"step-{step:08d}"
+
+
+def sweep(recovery: Path) -> None:
+    """Remove the drafts that a crash left."""
+    for path in recovery.glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def manifest_of(progress: Progress, *, fingerprint: str, world: World) -> dict[str, Any]:
+    """What tells a checkpoint from another, but for its files."""
+    return {"fingerprint": fingerprint, "workers": world.size, **asdict(progress)}
+
+
+def write(recovery: Path, step: int, state: dict[str, Any], manifest: dict[str, Any], world: World) -> None:
+    """Write a checkpoint of `state`, which nobody may change meanwhile; all workers call this together.
 
     Raises:
         WorkerError: it cannot be written; the one before is intact.
     """
     import torch.distributed.checkpoint as dcp
 
-    target = recovery / f"step-{progress.step:08d}"
+    target = folder_of(recovery, step)
     draft = recovery / f".{target.name}"
-    if world.leads:
-        for path in (*recovery.glob(".step-*"), target):  # drafts that a crash left
-            shutil.rmtree(path, ignore_errors=True)
-        draft.mkdir(parents=True)
-    world.wait()
     with boundary(WorkerError, f"saving a checkpoint in {recovery}", remedy=_REMEDY), _first_cause():
-        dcp.save(state, checkpoint_id=draft, no_dist=not world.shards)
-    world.wait()
-    if world.leads:
-        _commit(draft, target, {"fingerprint": fingerprint, "workers": world.size, **asdict(progress)})
-        _prune(recovery)
+        # the first worker comes back once all have written
+        dcp.save(state, checkpoint_id=draft, process_group=world.background, no_dist=not world.shards)
+        if world.leads:
+            _commit(draft, target, manifest)
+            _prune(recovery)
 
 
 def load(path: Path, state: dict[str, Any], world: World) -> Progress:
@@ -104,6 +118,7 @@ def _is_whole(path: Path, fingerprint: str) -> bool:
 def _commit(draft: Path, target: Path, manifest: dict[str, Any]) -> None:
     files = {file.name: file.stat().st_size for file in sorted(draft.iterdir())}
     write_atomically(draft / MANIFEST, json.dumps({**manifest, "files": files}))
+    shutil.rmtree(target, ignore_errors=True)  # torn: a whole one would have been gone on from
     draft.rename(target)
 
 

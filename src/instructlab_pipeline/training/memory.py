@@ -3,6 +3,7 @@
 A worker is fullest either while it loads the model (every worker reads all of it) or in the middle of a step:
 
     states       16 bytes a parameter, spread over the workers: weights, two moments and gradients in float32
+    copy         12 bytes a parameter of host memory, over the workers: what a recovery checkpoint is written from
     gathered     weights that are whole for a moment, with their gradients, where workers share them
     activations  what the way forward keeps for the way back, for each token of a micro-batch
     head         logits of one chunk and the gradient of the head
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from instructlab_pipeline.training.shape import Shape
 
 STATE_BYTES = 16
+COPY_BYTES = 12  # all states but the gradients
 WEIGHT_BYTES = 4
 IN_ONE_PIECE = 50_000_000  # parameters: where so few are sharded, fewer messages matter more than memory
 CHUNK = 1024  # positions of the head at once: 1024 x 128k logits of float32 are 0.5 GB
@@ -70,6 +72,7 @@ class MemoryPlan:
     program: int
     loading: int
     states: int
+    copy: int
     gathered: int
     activations: int
     head: int
@@ -80,7 +83,8 @@ class MemoryPlan:
 
     @property
     def host(self) -> int:
-        return self.program + (self.loading if self.demand.cuda else max(self.loading, self.step))
+        training = self.copy if self.demand.cuda else self.copy + self.step
+        return self.program + max(self.loading, training)
 
     @property
     def gpu(self) -> int:
@@ -103,6 +107,7 @@ def plan_memory(shape: Shape, demand: Demand) -> MemoryPlan:
         program=_PROGRAM["cuda" if demand.cuda else "cpu"],
         loading=whole + (whole // demand.workers if shares else 0),
         states=STATE_BYTES * shape.parameters // demand.workers,
+        copy=COPY_BYTES * shape.parameters // demand.workers,
         gathered=2 * WEIGHT_BYTES * _gathered(shape) if shares else 0,
         activations=demand.tokens * _activation_bytes(shape, demand),
         head=3 * WEIGHT_BYTES * shape.vocabulary * (min(demand.tokens, CHUNK) + shape.hidden),
@@ -144,6 +149,7 @@ def sentence(plan: MemoryPlan, limits: Limits) -> str:
     parts = [
         f"{size(plan.loading)} to load {plan.shape.parameters:,} parameters",
         f"or {size(plan.states)} for their training states ({STATE_BYTES} bytes each over {demand.workers} workers)",
+        f"{size(plan.copy)} for the copy that checkpoints are written from",
         f"and {size(plan.gathered + plan.activations + plan.head)} for micro-batches of {demand.tokens} tokens",
     ]
     again = ", with layers recomputed on the way back" if demand.recompute else ""

@@ -37,6 +37,8 @@ class Follower:
                     self._step(line)
                 case "tokenized":
                     self._events.progress(f"{self._name}_tokens", line["done"], line["total"], unit="samples")
+                case "saved":
+                    self._events.metric("checkpoint_stall_s", line.pop("stall_s"), stage=self._name, **line)
                 case "notice":
                     self._events.point("notice", message=line["message"])
 

@@ -2,13 +2,10 @@
 
 import contextlib
 import math
-import shutil
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from instructlab_pipeline.errors import Interrupted, WorkerError
-from instructlab_pipeline.training import checkpoint
 from instructlab_pipeline.training.batch import make_batch
 from instructlab_pipeline.training.checkpoint import Progress
 from instructlab_pipeline.training.export import export
@@ -24,6 +20,7 @@ from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.meter import Meter
 from instructlab_pipeline.training.model import Student
 from instructlab_pipeline.training.plan import Pack, Plan, learning_rate, pack
+from instructlab_pipeline.training.recovery import Recovery
 from instructlab_pipeline.training.spike import is_spike, remembered
 from instructlab_pipeline.training.telemetry import Telemetry
 from instructlab_pipeline.training.tokens import Tokens
@@ -33,7 +30,6 @@ BETAS = (0.9, 0.95)  # as Llama, OLMo and most recipes for language models have 
 WEIGHT_DECAY = 0.0
 CLIP_NORM = 1.0
 NAMED_LINES = 8
-LONGEST_PAUSE_S = 1800.0  # between recovery checkpoints, however slow they are: no crash costs more than this
 
 
 @dataclass(kw_only=True)
@@ -55,6 +51,7 @@ class Trainer:
             epochs=self.job.epochs,
             seed=self.job.seed,
         )
+        self.recovery = Recovery(self.job, self.world, self.telemetry)
         self.lengths = self.tokens.lengths
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
@@ -64,22 +61,22 @@ class Trainer:
         """All steps that are left, from the newest checkpoint on.
 
         Raises:
-            WorkerError: the loss is not a number, or has leapt up.
+            WorkerError: the loss is not a number, or has leapt up; a checkpoint cannot be written.
             Interrupted: SIGTERM came; what was learned is saved.
         """
-        self._resume()
-        saved_at, pause = time.monotonic(), self.job.recovery_interval_s
+        self.progress = self.recovery.resume(self.student, self.optimizer)
         with _terminated() as terminated:
             for step in range(self.progress.step, self.plan.total_steps):
-                due = self.world.leads and time.monotonic() - saved_at >= pause
-                stop, save = self._step(step, [bool(terminated), due])
+                self.recovery.check()
+                stop, save = self._step(step, [bool(terminated), self.recovery.is_due])
                 if self.plan.ends_epoch(step):
                     self._end_epoch(self.plan.epoch_of(step) + 1)
                 if save or stop:
-                    pause = self._pause_after(self._save())
-                    saved_at = time.monotonic()
+                    self.recovery.save(self.progress, self.student, self.optimizer)
                 if stop:
+                    self.recovery.finish()
                     raise Interrupted(f"{self.job.name} was asked to stop and saved its state after step {step + 1}")
+        self.recovery.finish()
 
     def _step(self, step: int, wishes: list[bool]) -> list[bool]:
         """One optimizer step; says for each wish whether any worker has it."""
@@ -198,52 +195,6 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         if self.job.keep_every_epochs and epoch % self.job.keep_every_epochs == 0:
             export(self.student, self.job.model, self.job.epochs_folder / f"epoch-{epoch}", self.world)
-
-    def _resume(self) -> None:
-        path = checkpoint.newest(self.job.recovery, self.job.fingerprint)
-        if path is None:
-            if self.world.leads:
-                shutil.rmtree(self.job.epochs_folder, ignore_errors=True)
-            return
-        state = self._state()
-        self.progress = checkpoint.load(path, state, self.world)
-        self._set_state(state)
-        self.telemetry.tell("notice", message=f"{self.job.name} goes on after step {self.progress.step}")
-
-    def _save(self) -> float:
-        """Says how many seconds it took."""
-        started = time.monotonic()
-        checkpoint.save(
-            self.job.recovery,
-            self.progress,
-            fingerprint=self.job.fingerprint,
-            state=self._state(),
-            world=self.world,
-        )
-        seconds = time.monotonic() - started
-        self.telemetry.tell("saved", step=self.progress.step, seconds=round(seconds, 4))
-        return seconds
-
-    def _pause_after(self, seconds: float) -> float:
-        """Until the next save, so that saves as slow as the last one keep to their share of the time."""
-        wanted = max(self.job.recovery_interval_s, seconds / self.job.recovery_share)
-        return min(wanted, max(self.job.recovery_interval_s, LONGEST_PAUSE_S))
-
-    def _state(self) -> dict[str, Any]:
-        from torch.distributed.checkpoint.state_dict import get_state_dict
-
-        model, optimizer = get_state_dict(self.student, self.optimizer)
-        return {"model": model, "optimizer": optimizer}
-
-    def _set_state(self, state: dict[str, Any]) -> None:
-        from torch.distributed.checkpoint.state_dict import set_state_dict
-
-        set_state_dict(
-            self.student,
-            self.optimizer,
-            model_state_dict=state["model"],
-            optim_state_dict=state["optimizer"],
-        )
 
 
 @contextlib.contextmanager

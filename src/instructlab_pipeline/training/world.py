@@ -7,12 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """`size` workers, of which this is `rank`; `local_rank` counts those on this machine."""
+    """`size` workers, of which this is `rank`; `local_rank` counts those on this machine.
+
+    background: a process group for messages beside those of the steps.
+    """
 
     rank: int
     size: int
     local_rank: int
     device: Any
+    background: Any = None
 
     @property
     def leads(self) -> bool:
@@ -63,19 +67,20 @@ def join() -> World:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local_rank)
-    world = World(
-        rank=rank,
-        size=size,
-        local_rank=local_rank,
-        device=torch.device("cuda", local_rank) if cuda else torch.device("cpu"),
-    )
-    if world.shards:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    return world
+    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    if size == 1 and not cuda:
+        return World(rank=rank, size=size, local_rank=local_rank, device=device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    background = dist.new_group(backend="gloo")
+    return World(rank=rank, size=size, local_rank=local_rank, device=device, background=background)
 
 
 def leave(world: World) -> None:
+    """Once all have come so far; the groups end with the process.
+
+    Taken down one by one, a worker that is quicker leaves its peers' gloo threads with a connection that is gone.
+    """
     if world.shards:
         import torch.distributed as dist
 
-        dist.destroy_process_group()
+        dist.monitored_barrier(group=world.background)
