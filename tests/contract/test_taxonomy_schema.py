@@ -9,8 +9,8 @@ import pytest
 import yaml
 from instructlab.schema.taxonomy import TaxonomyParser, TaxonomyReadingException
 
+from instructlab_pipeline.taxonomy.check import check_path
 from instructlab_pipeline.taxonomy.faults import errors
-from instructlab_pipeline.taxonomy.tree import leaves_of_path
 
 SKILL = {
     "version": 3,
@@ -165,5 +165,5 @@ def test_the_verdict_is_that_of_instructlab(name, tmp_path, monkeypatch):
     path = tmp_path / folder / "leaf" / "qna.yaml"
     path.parent.mkdir(parents=True)
     path.write_bytes(text.encode())
-    _, faults = leaves_of_path(path)
+    faults = check_path(path).faults
     assert (not errors(faults)) == verdict_of_instructlab(path), [str(fault) for fault in faults]

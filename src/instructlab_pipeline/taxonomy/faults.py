@@ -29,6 +29,18 @@ def warnings(faults: Iterable[Fault]) -> list[Fault]:
     return sorted(fault for fault in faults if fault.code)
 
 
+def as_annotation(fault: Fault, level: str) -> str:
+    """As a workflow of GitHub shows it beside the line; `level` is error or warning."""
+    title = f",title={_escaped(fault.code, ':,')}" if fault.code else ""
+    place = f"file={_escaped(fault.path, ':,')},line={fault.line},col={fault.column}{title}"
+    return f"::{level} {place}::{_escaped(fault.message)}"
+
+
+def _escaped(text: str, also: str = "") -> str:
+    """Percent signs, line ends and the characters of `also` as their codes, as GitHub's commands want them."""
+    return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{also}" else letter for letter in text)
+
+
 def refuse(faults: Iterable[Fault]) -> None:
     """Raise one SourceError that lists every error, if there is any."""
     lines = [str(fault) for fault in errors(faults)]

@@ -1,6 +1,5 @@
 """From the files of a taxonomy to its leaves, all faults of all files together."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -40,24 +39,18 @@ class Leaf:
         }
 
 
-def read_leaves(
-    contents: Iterable[tuple[str, bytes]], *, above: Sequence[str] = (), shown_below: str = ""
-) -> tuple[list[Leaf], list[Fault]]:
-    """The leaves by path, and the faults of all files.
-
-    `contents` are paths of `qna.yaml` files in the taxonomy, and their bytes; `above` the folders over these paths;
-    `shown_below` is put before each path in messages.
-    """
+def read_leaves(contents: Iterable[tuple[str, bytes]]) -> tuple[list[Leaf], list[Fault]]:
+    """The leaves by path, and the faults of all files; `contents` are paths in the taxonomy, and their bytes."""
     leaves: list[Leaf] = []
     faults: list[Fault] = []
     for path, data in contents:
         folder = PurePosixPath(path).parent
-        qna = read(f"{shown_below}{path}", data, folders=[*above, *folder.parts])
+        qna = read(path, data, folders=folder.parts)
         faults += qna.faults
         if qna.data:
             leaves.append(_leaf(str(folder), qna))
     leaves.sort(key=lambda leaf: leaf.path)
-    return leaves, [*faults, *_colliding(leaves)]
+    return leaves, [*faults, *colliding((leaf.path, leaf.qna.path) for leaf in leaves)]
 
 
 def is_leaf_file(path: str) -> bool:
@@ -78,6 +71,19 @@ def misplaced(paths: Iterable[str]) -> Iterator[Fault]:
             yield Fault(path=path, line=1, column=1, message=message, code="file-name")
 
 
+def colliding(leaves: Iterable[tuple[str, str]]) -> Iterator[Fault]:
+    """Leaves that InstructLab itself would take for one, because it joins the parts of a path by underscores.
+
+    `leaves` are the path of each, in order, and its file's in messages.
+    """
+    first: dict[str, str] = {}
+    for leaf, shown in leaves:
+        same = first.setdefault(leaf.replace("/", "_"), leaf)
+        if same != leaf:
+            message = f"InstructLab gives this leaf the same name as {same}"
+            yield Fault(path=shown, line=1, column=1, message=message, code="colliding-name")
+
+
 def _leaf(path: str, qna: Qna) -> Leaf:
     knowledge = qna.kind == KNOWLEDGE
     return Leaf(
@@ -90,17 +96,6 @@ def _leaf(path: str, qna: Qna) -> Leaf:
         seed_examples=tuple(_knowledge_examples(qna.data) if knowledge else _skill_examples(qna.data)),
         qna=qna,
     )
-
-
-def _colliding(leaves: Sequence[Leaf]) -> Iterator[Fault]:
-    """Leaves that InstructLab itself would take for one, because it joins the parts of a path by underscores."""
-    names: Mapping[str, list[Leaf]] = defaultdict(list)
-    for leaf in leaves:
-        names[leaf.path.replace("/", "_")].append(leaf)
-    for first, *others in names.values():
-        for other in others:
-            message = f"InstructLab gives this leaf the same name as {first.path}"
-            yield Fault(path=other.qna.path, line=1, column=1, message=message, code="colliding-name")
 
 
 def _skill_kind(examples: Sequence[Mapping[str, Any]]) -> str:

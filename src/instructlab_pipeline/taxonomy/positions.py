@@ -1,7 +1,7 @@
 """YAML with the position of every value, safe to read whoever wrote it.
 
 PyYAML's own parser rather than libyaml's: the latter overflows the C stack on deep nesting and differs in rare corners
-from what InstructLab reads with, and linting takes most of the time anyway.
+from what InstructLab reads with. What is plain and good never comes here (see `plain`).
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+NUMBERS = ("int", "float")
+SHOWN = 30  # characters of a value in a message
+MAX_DIGITS = 4300  # Python's own limit: longer numbers take seconds to read
 MAX_NODES = 100_000  # each alias counted as all that it stands for: ten lines of aliases can stand for 10^10 nodes
 
 YamlPath = Sequence[str | int]
@@ -55,8 +58,9 @@ def load(text: str) -> Positioned:
     Raises:
         YamlFault: it is not valid, nested too deeply, or larger than it looks.
     """
+    loader = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Positioned(None, None)
@@ -64,15 +68,43 @@ def load(text: str) -> Positioned:
             raise YamlFault(f"aliases make this stand for more than {MAX_NODES} values")
         return Positioned(loader.construct_document(node), node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise YamlFault(f"not valid YAML: {error.problem or error.context}", line=line, column=column) from error
+        raise _fault_at(f"not valid YAML: {error.problem or error.context}", error.problem_mark) from error
     except yaml.reader.ReaderError as error:
         raise _unprintable(text, error) from error
+    except (ValueError, OverflowError) as error:  # an escape for a character that does not exist
+        mark = loader.get_mark() if loader else None
+        raise _fault_at(f"not valid YAML: {error}", mark) from error
     except RecursionError as error:
         raise YamlFault("nested too deeply") from error
-    except (ValueError, OverflowError) as error:  # a date or a number that does not exist
-        raise YamlFault(f"not valid YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Tells the place of what PyYAML stumbles over: dates and numbers that do not exist, tags that do not fit."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        return super().construct_object(node, deep=deep)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        try:
+            if kind in NUMBERS and len(node.value) > MAX_DIGITS:
+                raise _problem(f"a number of {len(node.value)} digits is longer than any that we take", node)
+            node.value.encode()  # half of a surrogate pair, which an escape can name, could be written nowhere
+            return super().construct_object(node)
+        except (ValueError, OverflowError) as error:
+            raise _problem(f"{_short(node.value)} is no {kind}: {error}", node) from error
+        except (AttributeError, LookupError, TypeError) as error:
+            raise _problem(f"{_short(node.value)} is no {kind}", node) from error
+
+
+def _problem(message: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def _num_nodes(node: yaml.Node, known: dict[int, int]) -> int:
@@ -98,6 +130,10 @@ def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
 
 def _position(node: yaml.Node | None) -> tuple[int, int]:
     return (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
+
+
+def _fault_at(message: str, mark: yaml.Mark | None) -> YamlFault:
+    return YamlFault(message, line=mark.line + 1, column=mark.column + 1) if mark else YamlFault(message)
 
 
 def _unprintable(text: str, error: yaml.reader.ReaderError) -> YamlFault:

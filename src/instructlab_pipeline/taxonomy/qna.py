@@ -1,7 +1,8 @@
 """One `qna.yaml`: from its bytes to a checked mapping, or to every fault at once.
 
 A file is accepted exactly when InstructLab's schema 0.4.2, its linter taken strictly, accepts it. What that lets pass
-and we doubt is a warning with a code.
+and we doubt is a warning with a code. A good file in plain YAML is accepted without the exact reader and the linter,
+which take fifty times as long and are needed only to explain.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,14 @@ from typing import Any
 
 from instructlab_pipeline.taxonomy import positions, shapes
 from instructlab_pipeline.taxonomy.faults import Fault
-from instructlab_pipeline.taxonomy.positions import Positioned, YamlFault
-from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE, SKILL
+from instructlab_pipeline.taxonomy.plain import plain_value
+from instructlab_pipeline.taxonomy.positions import Positioned, YamlFault, YamlPath
+from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE, SKILL, Complaint
 
 FILE_NAME = "qna.yaml"
 KINDS = {"knowledge": KNOWLEDGE, "compositional_skills": SKILL, "foundational_skills": SKILL}  # by folder
 MAX_BYTES = 1 << 20  # a hundred times what people write
+MAX_FAULTS = 100  # a file; whoever has mended those sees the next
 LINT_RULES = "{extends: relaxed, rules: {line-length: disable}}"  # InstructLab's own
 
 
@@ -24,34 +27,28 @@ class Qna:
     """A file that was read. Where it cannot be used, or is empty, `data` is empty and `faults` say why."""
 
     path: str
-    kind: str
+    kind: str = ""
     data: Mapping[str, Any]
     faults: tuple[Fault, ...]
-    source: Positioned
+    text: str = ""
 
     @property
     def version(self) -> int:
         return int(self.data.get("version", 1))
 
-    def fault(self, where: positions.YamlPath, message: str, *, code: str = "") -> Fault:
+    def fault(self, where: YamlPath, message: str) -> Fault:
         """One that other rooms of the check find later, at the value at `where`."""
-        return _fault(self.path, self.source, where, message, code=code)
+        return _fault(self.path, positions.load(self.text), Complaint(path=tuple(where), message=message))
 
 
 def read(path: str, data: bytes, *, folders: Sequence[str]) -> Qna:
     """`path` is for messages; `folders` are those in which the file lies, outermost first: they say its kind."""
     try:
         text = _decoded(data)
-        source = positions.load(text)
+        return _accepted(path, text, folders) or _explained(path, text, folders)
     except YamlFault as found:
         fault = Fault(path=path, line=found.line, column=found.column, message=found.message)
-        return _unusable(path, [fault], Positioned(None, None))
-    if not source.value:
-        fault = _fault(path, source, (), "the file is empty and is left out", code="empty-file")
-        return _unusable(path, [fault], source)
-    if not isinstance(source.value, dict):
-        return _unusable(path, [_fault(path, source, (), "the file is not a mapping of keys to values")], source)
-    return _checked(path, text, source, _kind(folders, source.value))
+        return _unusable(path, [fault])
 
 
 def _decoded(data: bytes) -> str:
@@ -65,27 +62,54 @@ def _decoded(data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _accepted(path: str, text: str, folders: Sequence[str]) -> Qna | None:
+    """A good file in plain YAML; None where it takes a closer look to tell."""
+    value = plain_value(text)
+    if not value:
+        return None
+    kind = _kind(folders, value)
+    if any(_complaints(value, kind)):
+        return None
+    doubts = list(_doubts(value, kind))
+    source = positions.load(text) if doubts else None
+    faults = tuple(_fault(path, source, doubt) for doubt in doubts if source)
+    return Qna(path=path, kind=kind, data=value, faults=faults, text=text)
+
+
+def _explained(path: str, text: str, folders: Sequence[str]) -> Qna:
+    """Any file, with all its faults.
+
+    Raises:
+        YamlFault: it is no YAML that we take.
+    """
+    source = positions.load(text)
+    if not source.value:
+        empty = Complaint(path=(), message="the file is empty and is left out", code="empty-file")
+        return _unusable(path, [_fault(path, source, empty)])
+    if not isinstance(source.value, dict):
+        no_mapping = Complaint(path=(), message="the file is not a mapping of keys to values")
+        return _unusable(path, [_fault(path, source, no_mapping)])
+    kind = _kind(folders, source.value)
+    faults = [_fault(path, source, complaint) for complaint in _complaints(source.value, kind)]
+    if _version(source.value) > 1:
+        faults += _lint_faults(path, text)
+    if any(not fault.code for fault in faults):
+        return _unusable(path, faults)
+    faults += [_fault(path, source, doubt) for doubt in _doubts(source.value, kind)]
+    return Qna(path=path, kind=kind, data=source.value, faults=tuple(faults), text=text)
+
+
 def _kind(folders: Sequence[str], value: Mapping[str, Any]) -> str:
     """As the innermost folder of the taxonomy says; outside them, a file with a document is knowledge."""
     named = [KINDS[folder] for folder in folders if folder in KINDS]
     return named[-1] if named else KNOWLEDGE if "document" in value else SKILL
 
 
-def _checked(path: str, text: str, source: Positioned, kind: str) -> Qna:
-    version = _version(source.value.get("version", 1))
-    faults = list(_shape_faults(path, source, kind, version))
-    if version > 1:
-        faults += _lint_faults(path, text)
-    if any(not fault.code for fault in faults):
-        return _unusable(path, faults, source)
-    faults += _doubts(path, source, kind)
-    return Qna(path=path, kind=kind, data=source.value, faults=tuple(faults), source=source)
-
-
-def _version(value: Any) -> int:
+def _version(value: Mapping[str, Any]) -> int:
     """The version whose rules apply; 0 for one that nobody knows. What is no number at all is judged as version 1."""
+    told = value.get("version", 1)
     try:
-        version = 0 if isinstance(value, bool) else int(value)
+        version = 0 if isinstance(told, bool) else int(told)
     except OverflowError:
         version = 0
     except (TypeError, ValueError):
@@ -93,16 +117,21 @@ def _version(value: Any) -> int:
     return version if version in shapes.VERSIONS else 0
 
 
-def _shape_faults(path: str, source: Positioned, kind: str, version: int) -> Iterator[Fault]:
+def _complaints(value: Mapping[str, Any], kind: str) -> Iterator[Complaint]:
+    version = _version(value)
     if version == 0:
-        yield _fault(path, source, ("version",), f"version {source.value['version']} is not known; the newest is 3")
+        message = f"version {_short(value['version'])} is not known; the newest is {max(shapes.VERSIONS)}"
+        yield Complaint(path=("version",), message=message)
     elif kind == KNOWLEDGE and version < shapes.OLDEST_KNOWLEDGE:
-        yield _fault(path, source, ("version",), f"knowledge of version {version} is not taken; write it as version 3")
+        message = f"knowledge of version {version} is not taken; write it as version {shapes.OLDEST_KNOWLEDGE}"
+        yield Complaint(path=("version",), message=message)
     else:
-        for complaint in shapes.complaints(shapes.shape_of(kind, version), source.value):
-            place = source.position_of_key if complaint.of_key else source.position
-            line, column = place(complaint.path)
-            yield Fault(path=path, line=line, column=column, message=complaint.message)
+        yield from shapes.complaints(shapes.shape_of(kind, version), value)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:20]}..."
 
 
 def _lint_faults(path: str, text: str) -> Iterator[Fault]:
@@ -114,32 +143,36 @@ def _lint_faults(path: str, text: str) -> Iterator[Fault]:
         yield Fault(path=path, line=problem.line, column=problem.column, message=f"{problem.desc} ({problem.rule})")
 
 
-def _doubts(path: str, source: Positioned, kind: str) -> Iterator[Fault]:
-    examples = source.value["seed_examples"]
-    yield from _repeated_questions(path, source, kind)
-    if kind == SKILL and len({"context" in example for example in examples}) > 1:
+def _doubts(value: Mapping[str, Any], kind: str) -> Iterator[Complaint]:
+    yield from _repeated_questions(value["seed_examples"], kind)
+    if kind == SKILL and len({"context" in example for example in value["seed_examples"]}) > 1:
         message = "some examples have a context and some have none; each context is taken as part of its question"
-        yield _fault(path, source, ("seed_examples",), message, code="mixed-contexts")
+        yield Complaint(path=("seed_examples",), message=message, code="mixed-contexts")
 
 
-def _repeated_questions(path: str, source: Positioned, kind: str) -> Iterator[Fault]:
+def _repeated_questions(examples: Sequence[Mapping[str, Any]], kind: str) -> Iterator[Complaint]:
     """The same question about the same context twice."""
     seen = set()
-    for index, example in enumerate(source.value["seed_examples"]):
+    for index, example in enumerate(examples):
         pairs = example["questions_and_answers"] if kind == KNOWLEDGE else [example]
         for number, pair in enumerate(pairs):
             asked = (example.get("context"), pair["question"].strip())
             if asked in seen:
                 inner = ("questions_and_answers", number) if kind == KNOWLEDGE else ()
                 where = ("seed_examples", index, *inner, "question")
-                yield _fault(path, source, where, "this question was asked before", code="repeated-question")
+                yield Complaint(path=where, message="this question was asked before", code="repeated-question")
             seen.add(asked)
 
 
-def _unusable(path: str, faults: Sequence[Fault], source: Positioned) -> Qna:
-    return Qna(path=path, kind="", data={}, faults=tuple(faults), source=source)
+def _unusable(path: str, faults: Sequence[Fault]) -> Qna:
+    told = sorted(faults)[:MAX_FAULTS]
+    if len(faults) > len(told):
+        last, rest = told[-1], len(faults) - len(told)
+        told.append(Fault(path=path, line=last.line, column=last.column, message=f"and {rest} more in this file"))
+    return Qna(path=path, data={}, faults=tuple(told))
 
 
-def _fault(path: str, source: Positioned, where: positions.YamlPath, message: str, *, code: str = "") -> Fault:
-    line, column = source.position(where)
-    return Fault(path=path, line=line, column=column, message=message, code=code)
+def _fault(path: str, source: Positioned, complaint: Complaint) -> Fault:
+    place = source.position_of_key if complaint.of_key else source.position
+    line, column = place(complaint.path)
+    return Fault(path=path, line=line, column=column, message=complaint.message, code=complaint.code)

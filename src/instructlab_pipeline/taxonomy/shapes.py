@@ -25,11 +25,12 @@ YAML_KINDS: tuple[tuple[Any, str], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """`path` leads to the value; `of_key` points at its key instead."""
+    """`path` leads to the value; `of_key` points at its key instead. One with a `code` is a warning."""
 
     path: Path
     message: str
     of_key: bool = False
+    code: str = ""
 
 
 @dataclass(frozen=True)

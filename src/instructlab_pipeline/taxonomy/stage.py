@@ -20,10 +20,10 @@ from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
 from instructlab_pipeline.taxonomy.documents import Document, Library
 from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
 from instructlab_pipeline.taxonomy.git_url import parse
-from instructlab_pipeline.taxonomy.leaves import Leaf
+from instructlab_pipeline.taxonomy.leaves import Leaf, read_leaves
 from instructlab_pipeline.taxonomy.qna import KINDS
 from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
-from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaves_of_commit
+from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaf_files
 
 Record = dict[str, Any]
 
@@ -46,7 +46,9 @@ def run(inputs: TaxonomyInputs, context: Context) -> Facts:
     url, cache = parse(inputs.sdg_repo_url), context.cache / "git"
     chunker = Chunker(inputs.model / "files" / "tokenizer.json", max_tokens=capacity(inputs.train_sequence_length))
     checkout = git.checkout(url, inputs.sdg_repo_revision, cache)
-    leaves, faults = leaves_of_commit(checkout)
+    contents, faults = leaf_files(checkout)
+    leaves, found = read_leaves(contents)
+    faults += found
     documents = _documents(leaves, Library(url, cache), faults, context.events)
     refuse(faults)
     if not leaves:

@@ -1,0 +1,122 @@
+"""A taxonomy checked and forgotten: leaf by leaf, in bounded memory, on all cores where there are many."""
+
+import os
+import signal
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.processes import die_with_parent
+from instructlab_pipeline.taxonomy.faults import Fault
+from instructlab_pipeline.taxonomy.git import Checkout
+from instructlab_pipeline.taxonomy.leaves import colliding, is_leaf_file, misplaced
+from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, MAX_BYTES, read
+from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaf_files, no_file
+
+BATCH = 100  # files
+SHARED_FROM = 3000  # files; below, starting other processes takes longer than they save
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """`num_leaves` can be used; `faults` are sorted."""
+
+    num_leaves: int
+    faults: Sequence[Fault]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """On one file; `shown` is its path in messages."""
+
+    leaf: str
+    shown: str
+    usable: bool
+    faults: tuple[Fault, ...]
+
+
+def check_commit(checkout: Checkout) -> Report:
+    """All leaves of a commit."""
+    contents, faults = leaf_files(checkout)
+    verdicts = (_verdict(path, data, shown=path, above=()) for path, data in contents)
+    return _report(verdicts, faults)
+
+
+def check_path(path: Path) -> Report:
+    """A taxonomy, a folder in one, or a single `qna.yaml`, as it lies there.
+
+    Raises:
+        SourceError: no leaf is there.
+    """
+    if path.is_file():
+        return _report([_checked(path.parent, path.name)], [])
+    names = list(_walk(path))
+    whole = any((path / folder).is_dir() for folder in KINDS)
+    found = [name for name in names if (is_leaf_file(name) if whole else PurePosixPath(name).name == FILE_NAME)]
+    if not found:
+        raise SourceError(f"{path} holds no leaf", remedy=f"{WHAT_IS_A_LEAF}; is the path right?")
+    taken = [name for name in found if stat.S_ISREG((path / name).lstat().st_mode)]
+    faults = [no_file(str(path / name)) for name in sorted(set(found) - set(taken))]
+    if whole:
+        faults += [replace(fault, path=str(path / fault.path)) for fault in misplaced(names)]
+    check = _checked_by_many if len(taken) >= SHARED_FROM else _checked_batch
+    return _report(check(path, taken), faults)
+
+
+def _report(verdicts: Iterable[Verdict], faults: list[Fault]) -> Report:
+    usable = []
+    for verdict in verdicts:
+        faults += verdict.faults
+        if verdict.usable:
+            usable.append((verdict.leaf, verdict.shown))
+    faults += colliding(sorted(usable))
+    return Report(num_leaves=len(usable), faults=sorted(faults))
+
+
+def _checked_by_many(folder: Path, names: Sequence[str]) -> Iterator[Verdict]:
+    """As `_checked_batch`, in as many processes as there are cores for us."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+    num_workers = min(len(os.sched_getaffinity(0)), len(batches))
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_begin) as pool:
+        try:
+            for verdicts in pool.map(partial(_checked_batch, folder), batches):
+                yield from verdicts
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the process that started this one, and never outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+
+
+def _checked_batch(folder: Path, names: Sequence[str]) -> list[Verdict]:
+    return [_checked(folder, name) for name in names]
+
+
+def _checked(folder: Path, name: str) -> Verdict:
+    with (folder / name).open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    return _verdict(name, data, shown=str(folder / name), above=folder.absolute().parts)
+
+
+def _verdict(path: str, data: bytes, *, shown: str, above: Sequence[str]) -> Verdict:
+    folder = PurePosixPath(path).parent
+    qna = read(shown, data, folders=[*above, *folder.parts])
+    return Verdict(leaf=str(folder), shown=shown, usable=bool(qna.data), faults=qna.faults)
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Files and links to files by path, hidden folders and links to folders left out."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(root, folder)
+        for name in sorted(names):
+            yield name if below == "." else f"{below}/{name}"
