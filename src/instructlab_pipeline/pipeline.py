@@ -74,6 +74,16 @@ class Workshop:
     events: Events
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A stage's inputs, the outside's state, the key of both; and what the stage sealed last, whatever its key."""
+
+    inputs: Any
+    fingerprint: str
+    key: str
+    sealed: Artifact | None
+
+
 def run(workshop: Workshop, *, until: str = STAGE_NAMES[-1]) -> Iterable[StageResult]:
     """Perform the stages in order up to `until`, yielding each result as soon as it is there.
 
@@ -90,22 +100,20 @@ def run(workshop: Workshop, *, until: str = STAGE_NAMES[-1]) -> Iterable[StageRe
 def run_one(workshop: Workshop, name: str) -> StageResult:
     """Perform one stage on what the stages before it have sealed in the same run folder."""
     stage = STAGES[STAGE_NAMES.index(name)]
-    done = {needed: _sealed_before(workshop.folder, name, needed) for needed in _needed_stages(stage)}
+    done = {needed: _sealed_before(workshop.folder, name, needed) for needed in needed_stages(stage)}
     return perform(stage, workshop, done)
 
 
 def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> StageResult:
     started = time.monotonic()
-    inputs = stage.inputs(**_filled(stage, workshop.parameters, done))
     folder = workshop.folder.stage(stage.name)
-    sealed = _sealed(folder, workshop.events)
-    fingerprint = _fingerprint(stage, inputs, sealed, workshop.events)
-    key = key_of(stage, inputs, fingerprint)
-    for notice in stage.notices(inputs):
+    asked = asked_for(stage, workshop, done)
+    for notice in stage.notices(asked.inputs):
         workshop.events.point("notice", message=notice)
 
-    artifact = _reusable(sealed, key, workshop.events) or _made_elsewhere(workshop.folder, stage.name, key)
-    if artifact is not None and not _is_lost(stage, inputs, artifact, workshop.events):
+    found = reusable(stage, workshop, asked)
+    if found is not None:
+        artifact = found if found.path == folder else artifacts.copy_sealed(found, folder)
         workshop.events.point("reused", stage=stage.name, facts=artifact.facts)
         return StageResult(name=stage.name, status="reused", seconds=time.monotonic() - started, artifact=artifact)
 
@@ -113,13 +121,28 @@ def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> S
     folder.mkdir(parents=True, exist_ok=True)
     with workshop.events.span(stage.name) as result:
         context = Context(folder=folder, cache=workshop.folder.cache, events=workshop.events)
-        facts: Facts = stage.run(inputs, context)
+        facts: Facts = stage.run(asked.inputs, context)
         result["facts"] = facts
-        origins = {name: done[name].digest for name in _needed_stages(stage)}
-        facts = {**facts, "fingerprint": fingerprint} if fingerprint else facts
-        artifact = artifacts.seal(folder, kind=stage.name, key=key, inputs=origins, facts=facts)
+        origins = {name: done[name].digest for name in needed_stages(stage)}
+        facts = {**facts, "fingerprint": asked.fingerprint} if asked.fingerprint else facts
+        artifact = artifacts.seal(folder, kind=stage.name, key=asked.key, inputs=origins, facts=facts)
     _remember(workshop.folder, artifact)
     return StageResult(name=stage.name, status="made", seconds=time.monotonic() - started, artifact=artifact)
+
+
+def asked_for(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> Asked:
+    """What a stage is asked for now. `done`: the artifacts of the stages that it needs."""
+    inputs = stage.inputs(**_filled(stage, workshop.parameters, done))
+    sealed = _sealed(workshop.folder.stage(stage.name), workshop.events)
+    fingerprint = _fingerprint(stage, inputs, sealed, workshop.events)
+    return Asked(inputs=inputs, fingerprint=fingerprint, key=key_of(stage, inputs, fingerprint), sealed=sealed)
+
+
+def reusable(stage: Stage, workshop: Workshop, asked: Asked) -> Artifact | None:
+    """What was asked for as it lies, in this run or in another one that shares its cache, whole and not lost."""
+    found = _undamaged(asked.sealed, asked.key, workshop.events)
+    found = found or _made_elsewhere(workshop.folder, stage.name, asked.key)
+    return None if found is None or _is_lost(stage, asked.inputs, found, workshop.events) else found
 
 
 def _filled(stage: Stage, parameters: Parameters, done: Mapping[str, Artifact]) -> dict[str, Any]:
@@ -128,7 +151,7 @@ def _filled(stage: Stage, parameters: Parameters, done: Mapping[str, Artifact]) 
     return {name: done[name] if name in STAGE_NAMES else getattr(parameters, name) for name in names}
 
 
-def _needed_stages(stage: Stage) -> list[str]:
+def needed_stages(stage: Stage) -> list[str]:
     return [item.name for item in fields(stage.inputs) if item.name in STAGE_NAMES]
 
 
@@ -154,7 +177,7 @@ def _fingerprint(stage: Stage, inputs: Any, sealed: Artifact | None, events: Eve
         return str(seen)
 
 
-def _reusable(sealed: Artifact | None, key: str, events: Events) -> Artifact | None:
+def _undamaged(sealed: Artifact | None, key: str, events: Events) -> Artifact | None:
     if sealed is None or sealed.key != key:
         return None
     if (complaint := artifacts.damage(sealed)) is not None:
@@ -187,14 +210,12 @@ def _sealed(folder: Path, events: Events) -> Artifact | None:
 
 
 def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:
-    """The same stage with the same key, sealed in another run that shares the cache, copied into this one."""
+    """The same stage with the same key, sealed in another run that shares the cache."""
     try:
         sealed = artifacts.read(folder.cache.parent / _pointer(folder, name, key).read_text())
     except (OSError, ValueError, SourceError):  # nobody made it, or what points there cannot be used
         return None
-    if sealed is None or sealed.key != key or artifacts.damage(sealed) is not None:
-        return None
-    return artifacts.copy_sealed(sealed, folder.stage(name))
+    return None if sealed is None or sealed.key != key or artifacts.damage(sealed) is not None else sealed
 
 
 def _remember(folder: RunFolder, artifact: Artifact) -> None:

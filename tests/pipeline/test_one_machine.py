@@ -106,6 +106,27 @@ def test_the_run_folder_holds_what_the_documentation_promises(first):
     assert {"accuracy", "f1"} <= set(json.dumps(metrics).replace('"', " ").split())
 
 
+def planned(world, name, *arguments):
+    done = command(
+        "plan", "--run-dir", f"runs/{name}", "--json", *arguments, folder=world.folder, environment=world.environment
+    )
+    assert done.returncode == 0, done.stderr
+    return {stage["name"]: stage for stage in json.loads(done.stdout)["stages"]}
+
+
+def test_a_plan_says_what_is_reused_and_what_a_changed_parameter_costs_and_makes_nothing(world, first):
+    asked = len(world.teacher.requests)
+    assert {stage["action"] for stage in planned(world, "first").values()} == {"reuse"}
+    changed = planned(world, "first", "--sdg_scale_factor", "3")
+    assert changed["taxonomy"]["action"] == "reuse"
+    assert changed["sdg"]["why"] == "changed: sdg_scale_factor was 2"
+    assert changed["publish"]["action"] == "run"
+    assert f"{15 * len(LEAVES)} samples" in changed["sdg"]["work"]
+    planned(world, "never", "--train_seed", "5")
+    assert not (world.folder / "runs" / "never").exists()
+    assert [r for r in world.teacher.requests[asked:] if "messages" in r] == []
+
+
 def test_the_page_of_a_run_names_the_image_the_commit_and_every_leaf(first):
     page = (first / "report.html").read_text()
     commit = json.loads((first / "taxonomy" / "taxonomy.json").read_text())["commit"]

@@ -15,6 +15,7 @@ from instructlab_pipeline.errors import EXIT_BUG, PipelineError, UsageError
 
 COMMANDS = {
     "run": ("instructlab_pipeline.cli.run", "run", "Take a taxonomy and a base model to a published model."),
+    "plan": ("instructlab_pipeline.cli.plan", "plan", "Say what a run would do, reuse and cost."),
     "status": ("instructlab_pipeline.cli.status", "status", "Show how far a run is."),
     "logs": ("instructlab_pipeline.cli.logs", "logs", "Show what a run told, and what its workers printed."),
     "report": ("instructlab_pipeline.cli.report", "report", "Write the page of a run: results, samples, origins."),

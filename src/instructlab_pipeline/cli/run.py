@@ -38,8 +38,8 @@ def run(run_dir: Path | None, until: str, as_json: bool, **options: Any) -> None
     with reported(as_json=as_json) as report:
         _refuse_unknown_stage(until)
         resolved = resolved_options(options)
-        _require_what_is_needed(resolved.parameters, STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
-        folder = RunFolder(run_dir or _default_folder(resolved.parameters))
+        require_what_is_needed(resolved.parameters, STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
+        folder = RunFolder(run_dir or default_folder(resolved.parameters))
         try:
             _run_stages(folder, resolved, until, report)
             _require_pass(report)
@@ -65,7 +65,7 @@ def stage(name: str, run_dir: Path, as_json: bool, **options: Any) -> None:
         _refuse_unknown_stage(name)
         folder = RunFolder(run_dir)
         resolved = resolved_options(options, recorded=folder.record().get("parameters"))
-        _require_what_is_needed(resolved.parameters, [name])
+        require_what_is_needed(resolved.parameters, [name])
         with workshop(folder, resolved) as place:
             report.update(pipeline.as_json(pipeline.run_one(place, name)))
         _say(f"{name}: {report['status']}, in {folder.stage(name)}", as_json=as_json)
@@ -160,7 +160,7 @@ def _refuse_unknown_stage(name: str) -> None:
         raise UsageError(f"there is no stage {name!r}", remedy=f"the stages, in order: {', '.join(STAGE_NAMES)}")
 
 
-def _require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> None:
+def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> None:
     """Refuse now what would fail later, before anything is spent."""
     from instructlab_pipeline.publish.stage import require_destination
     from instructlab_pipeline.sdg.teachers import require_teacher
@@ -171,7 +171,7 @@ def _require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> No
         require_destination(parameters.output_oci_model_uri)
 
 
-def _default_folder(parameters: Parameters) -> Path:
+def default_folder(parameters: Parameters) -> Path:
     return RUNS / f"{parameters.output_model_name}-{parameters.output_model_version}"
 
 

@@ -75,6 +75,17 @@ def fingerprint(sdg_repo_url: str, sdg_repo_revision: str | None) -> str:
     return git.commit_at(parse(sdg_repo_url), sdg_repo_revision)
 
 
+def survey(sdg_repo_url: str, sdg_repo_revision: str | None, cache: Path) -> list[Leaf]:
+    """The leaves alone, without their documents: enough to say what a run will do.
+
+    Raises:
+        SourceError, ServiceError: as `run`, for what concerns the leaves.
+    """
+    leaves, faults = leaves_of_commit(git.checkout(parse(sdg_repo_url), sdg_repo_revision, cache / "git"))
+    refuse(faults)
+    return leaves
+
+
 def notices(sdg_repo_url: str, sdg_repo_revision: str | None) -> Iterator[str]:
     """What the user may have expected to be used, and is not."""
     url = parse(sdg_repo_url)
