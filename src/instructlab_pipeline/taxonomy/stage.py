@@ -81,8 +81,9 @@ def survey(sdg_repo_url: str, sdg_repo_revision: str | None, cache: Path) -> lis
     Raises:
         SourceError, ServiceError: as `run`, for what concerns the leaves.
     """
-    leaves, faults = leaves_of_commit(git.checkout(parse(sdg_repo_url), sdg_repo_revision, cache / "git"))
-    refuse(faults)
+    contents, faults = leaf_files(git.checkout(parse(sdg_repo_url), sdg_repo_revision, cache / "git"))
+    leaves, found = read_leaves(contents)
+    refuse([*faults, *found])
     return leaves
 
 
