@@ -48,7 +48,8 @@ class RunFolder:
     @property
     def cache(self) -> Path:
         """Beside the run, shared with its siblings."""
-        return self.path.parent / "cache"
+        named = self.path.name not in ("", "..")
+        return (self.path if named else self.path.resolve()).parent / "cache"
 
     def stage(self, name: str) -> Path:
         return self.path / name

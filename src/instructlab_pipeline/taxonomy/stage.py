@@ -19,7 +19,7 @@ from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
 from instructlab_pipeline.taxonomy.documents import Document, Library
 from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
-from instructlab_pipeline.taxonomy.git_url import parse
+from instructlab_pipeline.taxonomy.git_url import GitUrl, parse
 from instructlab_pipeline.taxonomy.leaves import Leaf, read_leaves
 from instructlab_pipeline.taxonomy.qna import KINDS
 from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
@@ -51,8 +51,7 @@ def run(inputs: TaxonomyInputs, context: Context) -> Facts:
     faults += found
     documents = _documents(leaves, Library(url, cache), faults, context.events)
     refuse(faults)
-    if not leaves:
-        raise SourceError(f"{url.shown} has no leaf at commit {checkout.commit}", remedy=WHAT_IS_A_LEAF)
+    _require_leaves(leaves, url, checkout)
     for notice in map(str, warnings(faults)):
         context.events.point("notice", message=notice)
     about = {
@@ -81,9 +80,12 @@ def survey(sdg_repo_url: str, sdg_repo_revision: str | None, cache: Path) -> lis
     Raises:
         SourceError, ServiceError: as `run`, for what concerns the leaves.
     """
-    contents, faults = leaf_files(git.checkout(parse(sdg_repo_url), sdg_repo_revision, cache / "git"))
+    url = parse(sdg_repo_url)
+    checkout = git.checkout(url, sdg_repo_revision, cache / "git")
+    contents, faults = leaf_files(checkout)
     leaves, found = read_leaves(contents)
     refuse([*faults, *found])
+    _require_leaves(leaves, url, checkout)
     return leaves
 
 
@@ -92,6 +94,11 @@ def notices(sdg_repo_url: str, sdg_repo_revision: str | None) -> Iterator[str]:
     url = parse(sdg_repo_url)
     if sdg_repo_revision is None and git.has_uncommitted(url, KINDS):
         yield f"{url.shown} has changes that are not committed: they are not used"
+
+
+def _require_leaves(leaves: Sequence[Leaf], url: GitUrl, checkout: git.Checkout) -> None:
+    if not leaves:
+        raise SourceError(f"{url.shown} has no leaf at commit {checkout.commit}", remedy=WHAT_IS_A_LEAF)
 
 
 def _documents(

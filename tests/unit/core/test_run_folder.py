@@ -66,3 +66,10 @@ def test_a_path_on_the_command_line_need_not_be_text(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
     folder.write_record({})
     assert "udcff" in folder.record()["command"]
+
+
+def test_the_cache_is_beside_the_run_also_when_the_run_is_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "runs" / "one")
+    assert RunFolder(Path()).cache == tmp_path.resolve() / "runs" / "cache"
+    assert RunFolder(Path("runs/one")).cache == Path("runs/cache")
