@@ -23,6 +23,10 @@ RECHECKED_BYTES = 16 << 20  # files up to this size are hashed again before reus
 Facts = dict[str, Any]
 
 
+class ManifestError(SourceError):
+    """A manifest that we did not write so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class File:
     """One file of an artifact, by its path inside it."""
@@ -89,14 +93,21 @@ def unseal(folder: Path) -> None:
 def read(folder: Path) -> Artifact | None:
     """The artifact in `folder`, or None where no manifest was written."""
     try:
-        record = json.loads((folder / MANIFEST).read_bytes())
-        files = tuple(File(**file) for file in record.pop("files"))
-        return Artifact(path=folder, files=files, **record)
+        content = (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
         return None
+    return parsed(content, folder, place=str(folder / MANIFEST))
+
+
+def parsed(manifest: bytes, folder: Path, *, place: str) -> Artifact:
+    """The artifact that a manifest tells of, with its files in `folder`. `place`: where the manifest was found."""
+    try:
+        record = json.loads(manifest)
+        files = tuple(File(**file) for file in record.pop("files"))
+        return Artifact(path=folder, files=files, **record)
     except (ValueError, TypeError, KeyError) as error:
-        raise SourceError(
-            f"{folder / MANIFEST} is not a manifest of ours: {error}", remedy=f"delete {folder} and run again"
+        raise ManifestError(
+            f"{place} is not a manifest of ours: {error}", remedy=f"delete {place.rpartition('/')[0]} and run again"
         ) from error
 
 
@@ -111,6 +122,12 @@ def damage(artifact: Artifact) -> str | None:
         if file.size <= RECHECKED_BYTES and file_digest(path) != file.sha256:
             return f"{path} was changed after it was sealed"
     return None
+
+
+def is_whole(artifact: Artifact, file: File) -> bool:
+    """Whether this file of it is here, bit by bit."""
+    path = artifact / file.path
+    return path.is_file() and path.stat().st_size == file.size and file_digest(path) == file.sha256
 
 
 def copy_sealed(artifact: Artifact, folder: Path) -> Artifact:

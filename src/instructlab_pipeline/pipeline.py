@@ -8,23 +8,21 @@
 A stage runs when no sealed folder with its key exists, neither in this run nor in one that shares its cache.
 """
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline import artifacts
-from instructlab_pipeline.artifacts import Artifact, Facts
+from instructlab_pipeline.artifacts import Artifact, Facts, ManifestError
 from instructlab_pipeline.dataset import stage as dataset
-from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
+from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.evaluation import stage as evaluation
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
-from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.run_storage import RunStorage
 from instructlab_pipeline.sdg import stage as sdg
 from instructlab_pipeline.stage import Context, Stage, key_of
 from instructlab_pipeline.taxonomy import stage as taxonomy
@@ -44,12 +42,19 @@ STAGES: tuple[Stage, ...] = (
         fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
         notices=lambda inputs: taxonomy.notices(inputs.sdg_repo_url, inputs.sdg_repo_revision),
     ),
-    Stage(name="sdg", inputs=sdg.SdgInputs, run=sdg.run, fingerprint=sdg.fingerprint, version=2),
+    Stage(
+        name="sdg",
+        inputs=sdg.SdgInputs,
+        run=sdg.run,
+        fingerprint=sdg.fingerprint,
+        memories=("journal",),
+        version=2,
+    ),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
     Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),
-    Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1),
+    Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1, memories=("answers",)),
     Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
-    Stage(name="eval_final", inputs=evaluation.EvalFinalInputs, run=evaluation.run_final),
+    Stage(name="eval_final", inputs=evaluation.EvalFinalInputs, run=evaluation.run_final, memories=("answers",)),
     Stage(name="publish", inputs=publish.PublishInputs, run=publish.run, lost=publish.lost),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
@@ -57,19 +62,23 @@ STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What became of a stage: `made`, or `reused` from this run or from another one that shares its cache."""
+    """What became of a stage: `made`, or `reused` from this run or from another one that shares its cache.
+
+    `place`: where a person finds its folder.
+    """
 
     name: str
     status: str
     seconds: float
     artifact: Artifact
+    place: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
     """Where stages run, and whom they tell."""
 
-    folder: RunFolder
+    storage: RunStorage
     parameters: Parameters
     events: Events
 
@@ -98,51 +107,70 @@ def run(workshop: Workshop, *, until: str = STAGE_NAMES[-1]) -> Iterable[StageRe
 
 
 def run_one(workshop: Workshop, name: str) -> StageResult:
-    """Perform one stage on what the stages before it have sealed in the same run folder."""
+    """Perform one stage on what the stages before it have sealed in the same run."""
     stage = STAGES[STAGE_NAMES.index(name)]
-    done = {needed: _sealed_before(workshop.folder, name, needed) for needed in needed_stages(stage)}
+    done = {needed: _sealed_before(workshop.storage, name, needed) for needed in needed_stages(stage)}
     return perform(stage, workshop, done)
 
 
 def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> StageResult:
     started = time.monotonic()
-    folder = workshop.folder.stage(stage.name)
+    storage = workshop.storage
     asked = asked_for(stage, workshop, done)
     for notice in stage.notices(asked.inputs):
         workshop.events.point("notice", message=notice)
 
     found = reusable(stage, workshop, asked)
     if found is not None:
-        artifact = found if found.path == folder else artifacts.copy_sealed(found, folder)
+        artifact = storage.adopt(found)
         workshop.events.point("reused", stage=stage.name, facts=artifact.facts)
-        return StageResult(name=stage.name, status="reused", seconds=time.monotonic() - started, artifact=artifact)
+        return _result("reused", artifact, started, storage)
 
+    for name in needed_stages(stage):
+        storage.bring(done[name])
+    with storage.working(stage.name, stage.memories):
+        artifact = _made(stage, workshop, asked, done)
+        storage.keep(artifact)
+    return _result("made", artifact, started, storage)
+
+
+def _made(stage: Stage, workshop: Workshop, asked: Asked, done: Mapping[str, Artifact]) -> Artifact:
+    """Run the stage in a folder that is empty but for its `work/`, and seal what it leaves there."""
+    run = workshop.storage.folder
+    folder = run.stage(stage.name)
     artifacts.unseal(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with workshop.events.span(stage.name) as result:
-        context = Context(folder=folder, cache=workshop.folder.cache, events=workshop.events)
-        facts: Facts = stage.run(asked.inputs, context)
+        facts: Facts = stage.run(asked.inputs, Context(folder=folder, cache=run.cache, events=workshop.events))
         result["facts"] = facts
         origins = {name: done[name].digest for name in needed_stages(stage)}
         facts = {**facts, "fingerprint": asked.fingerprint} if asked.fingerprint else facts
-        artifact = artifacts.seal(folder, kind=stage.name, key=asked.key, inputs=origins, facts=facts)
-    _remember(workshop.folder, artifact)
-    return StageResult(name=stage.name, status="made", seconds=time.monotonic() - started, artifact=artifact)
+        return artifacts.seal(folder, kind=stage.name, key=asked.key, inputs=origins, facts=facts)
+
+
+def _result(status: str, artifact: Artifact, started: float, storage: RunStorage) -> StageResult:
+    return StageResult(
+        name=artifact.kind,
+        status=status,
+        seconds=time.monotonic() - started,
+        artifact=artifact,
+        place=storage.place(artifact.kind),
+    )
 
 
 def asked_for(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> Asked:
     """What a stage is asked for now. `done`: the artifacts of the stages that it needs."""
     inputs = stage.inputs(**_filled(stage, workshop.parameters, done))
-    sealed = _sealed(workshop.folder.stage(stage.name), workshop.events)
+    sealed = _sealed(workshop.storage, stage.name, workshop.events)
     fingerprint = _fingerprint(stage, inputs, sealed, workshop.events)
     return Asked(inputs=inputs, fingerprint=fingerprint, key=key_of(stage, inputs, fingerprint), sealed=sealed)
 
 
 def reusable(stage: Stage, workshop: Workshop, asked: Asked) -> Artifact | None:
     """What was asked for as it lies, in this run or in another one that shares its cache, whole and not lost."""
-    found = _undamaged(asked.sealed, asked.key, workshop.events)
-    found = found or _made_elsewhere(workshop.folder, stage.name, asked.key)
-    return None if found is None or _is_lost(stage, asked.inputs, found, workshop.events) else found
+    found = _undamaged(asked.sealed, asked.key, workshop)
+    found = found or workshop.storage.made_elsewhere(stage.name, asked.key)
+    return None if found is None or _is_lost(stage, asked.inputs, found, workshop) else found
 
 
 def _filled(stage: Stage, parameters: Parameters, done: Mapping[str, Artifact]) -> dict[str, Any]:
@@ -155,12 +183,12 @@ def needed_stages(stage: Stage) -> list[str]:
     return [item.name for item in fields(stage.inputs) if item.name in STAGE_NAMES]
 
 
-def _sealed_before(folder: RunFolder, name: str, needed: str) -> Artifact:
-    artifact = artifacts.read(folder.stage(needed))
+def _sealed_before(storage: RunStorage, name: str, needed: str) -> Artifact:
+    artifact = storage.sealed(needed)
     if artifact is None:
         raise UsageError(
-            f"stage {name} needs {needed}, which is not finished in {folder.path}",
-            remedy=f"run `instructlab-pipeline stage {needed} --run-dir {folder.path}` first",
+            f"stage {name} needs {needed}, which is not finished in {storage.place()}",
+            remedy=f"run `instructlab-pipeline stage {needed} --run-dir {storage.place()}` first",
         )
     return artifact
 
@@ -177,55 +205,39 @@ def _fingerprint(stage: Stage, inputs: Any, sealed: Artifact | None, events: Eve
         return str(seen)
 
 
-def _undamaged(sealed: Artifact | None, key: str, events: Events) -> Artifact | None:
+def _undamaged(sealed: Artifact | None, key: str, workshop: Workshop) -> Artifact | None:
     if sealed is None or sealed.key != key:
         return None
-    if (complaint := artifacts.damage(sealed)) is not None:
-        events.point("notice", message=f"{complaint}: stage {sealed.kind} runs again")
+    if (complaint := workshop.storage.damage(sealed)) is not None:
+        workshop.events.point("notice", message=f"{complaint}: stage {sealed.kind} runs again")
         return None
     return sealed
 
 
-def _is_lost(stage: Stage, inputs: Any, artifact: Artifact, events: Events) -> bool:
+def _is_lost(stage: Stage, inputs: Any, artifact: Artifact, workshop: Workshop) -> bool:
     """Whether what the stage made outside of the run is gone; what cannot be asked about counts as being there."""
+    if stage.lost is None:
+        return False
+    workshop.storage.bring(artifact)
     try:
         complaint = stage.lost(inputs, artifact)
     except ServiceError as error:
-        events.point(
+        workshop.events.point(
             "notice", message=f"{error.message}; what stage {stage.name} made there is taken to be there still"
         )
         return False
     if complaint is not None:
-        events.point("notice", message=f"{complaint}: stage {stage.name} runs again")
+        workshop.events.point("notice", message=f"{complaint}: stage {stage.name} runs again")
     return complaint is not None
 
 
-def _sealed(folder: Path, events: Events) -> Artifact | None:
+def _sealed(storage: RunStorage, name: str, events: Events) -> Artifact | None:
     """What a stage left sealed; where its manifest was tampered with, the stage runs again."""
     try:
-        return artifacts.read(folder)
-    except SourceError as error:
-        events.point("notice", message=f"{error.message}: stage {folder.name} runs again")
+        return storage.sealed(name)
+    except ManifestError as error:
+        events.point("notice", message=f"{error.message}: stage {name} runs again")
         return None
-
-
-def _made_elsewhere(folder: RunFolder, name: str, key: str) -> Artifact | None:
-    """The same stage with the same key, sealed in another run that shares the cache."""
-    try:
-        sealed = artifacts.read(folder.cache.parent / _pointer(folder, name, key).read_text())
-    except (OSError, ValueError, SourceError):  # nobody made it, or what points there cannot be used
-        return None
-    return None if sealed is None or sealed.key != key or artifacts.damage(sealed) is not None else sealed
-
-
-def _remember(folder: RunFolder, artifact: Artifact) -> None:
-    """Leave word of the artifact for other runs, in terms that hold when the folder of all runs is moved."""
-    place = os.path.relpath(artifact.path, folder.cache.parent)
-    artifacts.write_atomically(_pointer(folder, artifact.kind, artifact.key), place)
-
-
-def _pointer(folder: RunFolder, name: str, key: str) -> Path:
-    return folder.cache / "stages" / name / key
 
 
 def as_json(result: StageResult) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 from instructlab_pipeline import pipeline
 from instructlab_pipeline.artifacts import Artifact
 from instructlab_pipeline.evaluation.statistics import wilson
-from instructlab_pipeline.events import read_events
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.pipeline import STAGE_NAMES, STAGES, Asked, Workshop
 from instructlab_pipeline.sdg.forecast import calls_expected
@@ -49,7 +48,7 @@ def foresee(workshop: Workshop) -> list[Foreseen]:
         PipelineError: what a run would stumble over too: a source that cannot be read, a leaf with faults.
     """
     parameters = workshop.parameters
-    found = taxonomy.survey(parameters.sdg_repo_url, parameters.sdg_repo_revision, workshop.folder.cache)
+    found = taxonomy.survey(parameters.sdg_repo_url, parameters.sdg_repo_revision, workshop.storage.folder.cache)
     survey = Survey(leaves=tuple((leaf.kind, len(leaf.seed_examples)) for leaf in found))
     work, took = _work(parameters, survey), _last_durations(workshop)
     done: dict[str, Artifact] = {}
@@ -83,7 +82,7 @@ def _reasons(workshop: Workshop, done: dict[str, Artifact]) -> Iterator[tuple[St
 
 def _why(stage: Stage, workshop: Workshop, asked: Asked, done: Mapping[str, Artifact]) -> str:
     if asked.sealed is None:
-        begun = (workshop.folder.stage(stage.name) / "work").exists()
+        begun = (workshop.storage.folder.stage(stage.name) / "work").exists()
         return "goes on where it stopped" if begun else "not made yet"
     if asked.sealed.key == asked.key:
         return "what it made is damaged or gone"
@@ -97,7 +96,7 @@ def _why(stage: Stage, workshop: Workshop, asked: Asked, done: Mapping[str, Arti
 
 
 def _changed_parameters(stage: Stage, workshop: Workshop, asked: Asked) -> Iterator[str]:
-    recorded = workshop.folder.record().get("parameters", {})
+    recorded = workshop.storage.record().get("parameters", {})
     for item in fields(stage.inputs):
         if item.name in recorded and item.metadata.get("keyed", True):
             before, now = recorded[item.name]["value"], getattr(asked.inputs, item.name)
@@ -159,7 +158,7 @@ def least_clear_share(n: int, threshold: float) -> float | None:
 
 
 def _last_durations(workshop: Workshop) -> dict[str, float]:
-    ends = (event for event in read_events(workshop.folder.events_path) if event.get("event") == "end")
+    ends = (event for event in workshop.storage.events() if event.get("event") == "end")
     return {event["name"]: event["seconds"] for event in ends if event.get("ok") and event["name"] in STAGE_NAMES}
 
 

@@ -8,15 +8,11 @@ One process works on a run folder at a time; the kernel frees the lock when that
 
 import errno
 import fcntl
-import getpass
 import json
 import os
 import platform
-import shlex
 import socket
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +21,7 @@ from typing import IO, Any
 from instructlab_pipeline import __version__
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.errors import UsageError
+from instructlab_pipeline.holder import command, in_words, this_process
 
 LOCK = ".lock"
 
@@ -54,9 +51,9 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         return self.path / name
 
-    def write_record(self, parameters: dict[str, Any]) -> None:
+    def write_record(self, parameters: Mapping[str, Any]) -> None:
         """`parameters`: name -> {"value", "origin"}."""
-        record = {"parameters": parameters, "version": __version__, "machine": _machine(), "command": _command()}
+        record = {"parameters": parameters, "version": __version__, "machine": _machine(), "command": command()}
         write_atomically(self.record_path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def record(self) -> dict[str, Any]:
@@ -87,7 +84,7 @@ class RunFolder:
                     remedy="wait until it ends, or choose another folder with --run-dir",
                 ) from error
             file.truncate(0)
-            file.write(json.dumps(_holder()))
+            file.write(json.dumps(this_process()))
             file.flush()
             yield
 
@@ -110,40 +107,10 @@ class RunFolder:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    return _in_words(file.read())
+                    return in_words(file.read())
         except FileNotFoundError:
             return None
         return None
-
-
-def _holder() -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "user": _user(),
-        "host": socket.gethostname(),
-        "command": _command(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-
-
-def _in_words(text: str) -> str:
-    try:
-        holder = json.loads(text)
-    except ValueError:
-        return "another process"
-    return "process {pid} of {user} on {host} since {since} ({command})".format_map(holder)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's random user has no name
-        return str(os.getuid())
-
-
-def _command() -> str:
-    words = shlex.join(["instructlab-pipeline", *sys.argv[1:]])
-    return words.encode(errors="backslashreplace").decode()  # a path need not be text
 
 
 def _machine() -> dict[str, Any]:

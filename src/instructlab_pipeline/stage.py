@@ -40,15 +40,17 @@ class Stage:
     `fingerprint` tells the present state of what the inputs point to outside of the run (the commit of a branch, the
     ETags of a bucket), so that a change there is noticed. `lost` tells in a sentence what the stage made outside of the
     run that is no longer there. Both raise ServiceError where they cannot tell. `notices` tells what is worth knowing
-    about the inputs each time, also when the stage is reused.
+    about the inputs each time, also when the stage is reused. `memories` are the folders of the cache that it goes on
+    from after a crash, and that therefore must not be lost with the machine.
     """
 
     name: str
     inputs: type[Any]
     run: Callable[[Any, Context], Facts]
     fingerprint: Callable[[Any], str] = lambda _inputs: ""
-    lost: Callable[[Any, Artifact], str | None] = lambda _inputs, _artifact: None
+    lost: Callable[[Any, Artifact], str | None] | None = None
     notices: Callable[[Any], Iterable[str]] = lambda _inputs: ()
+    memories: tuple[str, ...] = ()
     version: int = 1
 
 

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,20 +11,25 @@ from instructlab_pipeline.artifacts import WORK
 from instructlab_pipeline.cli.progress import Teller
 from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.run_storage import open_storage
 
 LOOK_EVERY_S = 0.5
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN")
 @click.argument("stage", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print the events as they are, one JSON object a line.")
-def logs(run: Path, stage: str | None, follow: bool, as_json: bool) -> None:
-    """Print what the run in the folder RUN told; with STAGE, what that stage's worker processes printed."""
-    folder = RunFolder(run)
-    if not folder.record_path.exists():
+def logs(run: str, stage: str | None, follow: bool, as_json: bool) -> None:
+    """Print what the run in RUN told; with STAGE, what that stage's worker processes printed.
+
+    RUN is a folder or s3://bucket/prefix; what happens in a bucket is printed as far as it was kept there.
+    """
+    storage = open_storage(run)
+    if not storage.record():
         raise UsageError(f"{run} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
+    folder = storage.view()
     if stage is not None:
         _print_worker_logs(folder, stage)
         return

@@ -7,17 +7,22 @@ import click
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.run_storage import open_storage
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write it. [default: RUN/report.html]")
-def report(run: Path, output: Path | None) -> None:
-    """Write the run in the folder RUN as one HTML page that opens anywhere."""
-    folder = RunFolder(run)
-    if not folder.record_path.exists():
+def report(run: str, output: Path | None) -> None:
+    """Write the run in RUN, a folder or s3://bucket/prefix, as one HTML page that opens anywhere."""
+    storage = open_storage(run)
+    if not storage.record():
         raise UsageError(f"{run} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
-    click.echo(write_report(folder, output or folder.report_path))
+    if output is not None:
+        click.echo(write_report(storage.view(), output))
+    else:
+        storage.keep_report(write_report(storage.view(), storage.folder.report_path))
+        click.echo(storage.place(storage.folder.report_path.name))
 
 
 def write_report(folder: RunFolder, output: Path) -> Path:

@@ -9,10 +9,10 @@ import click
 
 from instructlab_pipeline.cli import failures
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
-from instructlab_pipeline.errors import GateError, UsageError
+from instructlab_pipeline.errors import GateError, PipelineError, UsageError
 from instructlab_pipeline.params.layers import Resolved
 from instructlab_pipeline.params.table import Parameters
-from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.run_storage import RunStorage, open_storage
 
 if TYPE_CHECKING:
     from instructlab_pipeline.pipeline import Workshop
@@ -23,11 +23,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 @click.command(cls=ParameterCommand)
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/NAME-VERSION]")
+@click.option(
+    "--run-dir", metavar="PLACE", help="The run's folder, or s3://bucket/prefix. [default: runs/NAME-VERSION]"
+)
 @click.option("--until", metavar="STAGE", default="publish", help="The last stage to perform. [default: publish]")
 @json_option
 @parameter_options
-def run(run_dir: Path | None, until: str, as_json: bool, **options: Any) -> None:
+def run(run_dir: str | None, until: str, as_json: bool, **options: Any) -> None:
     """Take a taxonomy and a base model to a tuned, evaluated, published model.
 
     Run the same command again and it goes on where it stopped: what is finished and unchanged is reused.
@@ -39,9 +41,9 @@ def run(run_dir: Path | None, until: str, as_json: bool, **options: Any) -> None
         _refuse_unknown_stage(until)
         resolved = resolved_options(options)
         require_what_is_needed(resolved.parameters, STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
-        folder = RunFolder(run_dir or default_folder(resolved.parameters))
+        storage = open_storage(run_dir or default_folder(resolved.parameters))
         try:
-            _run_stages(folder, resolved, until, report)
+            _run_stages(storage, resolved, until, report)
             _require_pass(report)
         except GateError:
             _say(in_words(report), as_json=as_json)
@@ -51,10 +53,10 @@ def run(run_dir: Path | None, until: str, as_json: bool, **options: Any) -> None
 
 @click.command(cls=ParameterCommand)
 @click.argument("name", metavar="NAME")
-@click.option("--run-dir", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--run-dir", metavar="PLACE", required=True, help="The run's folder, or s3://bucket/prefix.")
 @json_option
 @parameter_options
-def stage(name: str, run_dir: Path, as_json: bool, **options: Any) -> None:
+def stage(name: str, run_dir: str, as_json: bool, **options: Any) -> None:
     """Perform the stage NAME of the run in --run-dir, on what the stages before it have sealed there.
 
     Parameters that parameter files, the environment and the command line leave open are those that the run recorded.
@@ -63,12 +65,12 @@ def stage(name: str, run_dir: Path, as_json: bool, **options: Any) -> None:
 
     with reported(as_json=as_json) as report:
         _refuse_unknown_stage(name)
-        folder = RunFolder(run_dir)
-        resolved = resolved_options(options, recorded=folder.record().get("parameters"))
+        storage = open_storage(run_dir)
+        resolved = resolved_options(options, recorded=storage.record().get("parameters"))
         require_what_is_needed(resolved.parameters, [name])
-        with workshop(folder, resolved) as place:
+        with workshop(storage, resolved) as place:
             report.update(pipeline.as_json(pipeline.run_one(place, name)))
-        _say(f"{name}: {report['status']}, in {folder.stage(name)}", as_json=as_json)
+        _say(f"{name}: {report['status']}, in {storage.place(name)}", as_json=as_json)
 
 
 @contextmanager
@@ -86,42 +88,42 @@ def reported(*, as_json: bool) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def workshop(folder: RunFolder, resolved: Resolved) -> Iterator["Workshop"]:
-    """The run folder, held, with its record written and its events shown; its page is written at the end."""
+def workshop(storage: RunStorage, resolved: Resolved) -> Iterator["Workshop"]:
+    """The run, held, with its record written and its events shown; its page is written at the end."""
     from instructlab_pipeline.cli.progress import shown_progress
     from instructlab_pipeline.cli.report import write_report
     from instructlab_pipeline.events import Events
     from instructlab_pipeline.pipeline import Workshop
 
     parameters = resolved.parameters
-    with folder.held(), shown_progress() as listener:
-        folder.write_record(resolved.as_json())
-        events = Events(path=folder.events_path, listeners=[listener])
+    with storage.held(), shown_progress() as listener:
+        storage.write_record(resolved.as_json())
+        events = Events(path=storage.events_path, listeners=[listener])
         for notice in resolved.notices:
             events.point("notice", message=notice)
         try:
-            yield Workshop(folder=folder, parameters=parameters, events=events)
+            yield Workshop(storage=storage, parameters=parameters, events=events)
         finally:
-            with suppress(OSError):  # whatever ended the run is what the user must hear of
-                write_report(folder, folder.report_path)
+            with suppress(OSError, PipelineError):  # whatever ended the run is what the user must hear of
+                storage.keep_report(write_report(storage.view(), storage.folder.report_path))
 
 
-def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[str, Any]) -> None:
+def _run_stages(storage: RunStorage, resolved: Resolved, until: str, report: dict[str, Any]) -> None:
     """Perform the stages; the report holds those that were finished, also when a later one fails."""
     from instructlab_pipeline import pipeline
     from instructlab_pipeline.cli.summary import outcome
 
     results: list[pipeline.StageResult] = []
     try:
-        with workshop(folder, resolved) as place:
+        with workshop(storage, resolved) as place:
             if until == "publish":
                 _check_destination(place)
             for result in pipeline.run(place, until=until):
                 results.append(result)  # noqa: PERF402 - what was finished counts when a later stage fails
     finally:
         report.update(
-            run=str(folder.path),
-            report=str(folder.report_path),
+            run=storage.place(),
+            report=storage.place(storage.folder.report_path.name),
             stages=list(map(pipeline.as_json, results)),
             **outcome(results),
         )
@@ -129,10 +131,9 @@ def _run_stages(folder: RunFolder, resolved: Resolved, until: str, report: dict[
 
 def _check_destination(place: "Workshop") -> None:
     """Ask the registry now what would fail hours later; a run that has published is left in peace."""
-    from instructlab_pipeline.artifacts import MANIFEST
     from instructlab_pipeline.publish.check import check_destination
 
-    if (place.folder.stage("publish") / MANIFEST).exists():
+    if place.storage.sealed("publish") is not None:
         return
     parameters = place.parameters
     found = check_destination(

@@ -18,7 +18,7 @@ def outcome(results: Sequence[StageResult]) -> dict[str, Any]:
     if final := by_name.get("eval_final"):
         facts = final.artifact.facts
         found["evaluation"] = {name: facts[name] for name in ("metrics", "verdict", "clear", "threshold", "n")}
-        found["answers"] = str(final.artifact / "answers.jsonl")
+        found["answers"] = f"{final.place}/answers.jsonl"
     if publish := by_name.get("publish"):
         facts = publish.artifact.facts
         found["image"] = {name: facts[name] for name in ("reference", "digest", "size_bytes")}
@@ -30,7 +30,7 @@ def _generation(sdg: StageResult) -> dict[str, Any]:
     facts = sdg.artifact.facts
     asked = {path: leaf["made"] for path, leaf in facts["leaves"].items()} if sdg.status == "made" else {}
     return {
-        "samples": str(sdg.artifact / "samples.jsonl"),
+        "samples": f"{sdg.place}/samples.jsonl",
         "accepted": facts["samples"],
         "target": facts["target"],
         "teacher": facts["teacher"],

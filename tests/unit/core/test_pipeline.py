@@ -8,7 +8,7 @@ from instructlab_pipeline.artifacts import MANIFEST
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.params.layers import resolve
 from instructlab_pipeline.pipeline import Workshop, perform
-from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.run_storage import open_storage
 from instructlab_pipeline.stage import Stage
 
 GIVEN = (("sdg_base_model", "file:m"), ("sdg_repo_url", "./t"), ("output_oci_model_uri", "oci:o:1"))
@@ -31,9 +31,9 @@ STAGE = Stage(name="model", inputs=Inputs, run=write)
 def workshop_of(tmp_path):
     def make(name, heard=None):
         listeners = [heard.append] if heard is not None else []
-        folder = RunFolder(tmp_path / name)
+        storage = open_storage(tmp_path / name)
         parameters = resolve(environment={}, overrides=GIVEN).parameters
-        return Workshop(folder=folder, parameters=parameters, events=Events(listeners=listeners))
+        return Workshop(storage=storage, parameters=parameters, events=Events(listeners=listeners))
 
     return make
 
@@ -68,7 +68,7 @@ def test_a_stage_is_reused_when_the_folder_of_all_runs_was_moved(workshop_of, tm
 @pytest.mark.parametrize("pointer", ["", "/nowhere", "a\0b", "x" * 5000, b"\xff", "{made}/result"])
 def test_a_cache_that_points_to_nothing_of_use_does_no_harm(pointer, workshop_of):
     made = perform(STAGE, workshop_of("a"), {}).artifact
-    path = workshop_of("a").folder.cache / "stages" / "model" / made.key
+    path = workshop_of("a").storage.folder.cache / "stages" / "model" / made.key
     path.write_bytes(pointer if isinstance(pointer, bytes) else pointer.replace("{made}", str(made.path)).encode())
     assert perform(STAGE, workshop_of("b"), {}).status == "made"
 

@@ -1,0 +1,200 @@
+"""A run at `s3://bucket/prefix`, which any number of machines work on without sharing a disk.
+
+    <prefix>/run.json                parameters with origins, as on a disk
+             events/<process>.jsonl  what each process told
+             <stage>/...             as on a disk: the manifest comes last, and goes first when a stage is made again
+             <stage>/work/...        what an unfinished stage goes on from
+             memory/<name>/...       folders of the cache that a stage goes on from, such as the teacher's journal
+             leases/<stage>/...      who performs a stage now
+
+Each machine has scratch space for it under the user's cache folder, which may vanish at any time.
+"""
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from instructlab_pipeline import artifacts
+from instructlab_pipeline.artifacts import MANIFEST, WORK, Artifact
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.events import append_line, read_events
+from instructlab_pipeline.holder import this_process
+from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.s3.lease import Lease, holder_of
+from instructlab_pipeline.s3.mirror import Mirror, kept_up
+from instructlab_pipeline.s3.remote import RemoteFolder, Wanted
+
+EVENTS, LEASES, MEMORY = "events", "leases", "memory"
+RECORD = "run.json"
+UNSEEN = (f"{EVENTS}/", f"{LEASES}/", f"{MEMORY}/")  # by those who look at a run
+VIEWED_BYTES = 32 << 20  # of the largest file that they look at
+# What a TrainJob or a PyTorchJob tells a pod: the first of its pods speaks for all of them.
+POD_RANKS = ("PET_NODE_RANK", "RANK")
+
+
+@dataclass(kw_only=True)
+class BucketStorage:
+    """`leads`: this process seals what it makes; one that only helps to train keeps nothing."""
+
+    folder: RunFolder
+    remote: RemoteFolder
+    leads: bool = True
+    _leases: dict[str, Lease] = field(default_factory=dict)
+    _started: float = field(default_factory=time.time)
+
+    @classmethod
+    def open(cls, uri: str) -> Self:
+        """Nothing is asked of the server yet."""
+        remote = RemoteFolder.open(uri.rstrip("/"), named_by="--run-dir")
+        rank = next((os.environ[name] for name in POD_RANKS if name in os.environ), "0")
+        return cls(folder=RunFolder(scratch() / remote.bucket / remote.prefix), remote=remote, leads=rank == "0")
+
+    @cached_property
+    def _told(self) -> Mirror:
+        return Mirror(folder=self.events_path.parent, remote=self.remote.below(EVENTS))
+
+    @property
+    def events_path(self) -> Path:
+        process = re.sub(r"[^\w.-]", "-", f"{self._started:.3f}-{socket.gethostname()}-{os.getpid()}")
+        return self.folder.path / EVENTS / f"{process}.jsonl"
+
+    def place(self, name: str = "") -> str:
+        return f"{self.remote.uri}/{name}".rstrip("/")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Processes on different stages do not hinder each other; those on the same one do, in `working`."""
+        self.events_path.parent.mkdir(parents=True, exist_ok=True)
+        with kept_up([self._told]):
+            yield
+
+    def holder(self) -> str | None:
+        held = self.remote.below(LEASES).listing()
+        names = sorted({name.partition("/")[0] for name in held})
+        holders = {name: holder_of(self.remote.below(f"{LEASES}/{name}")) for name in names}
+        return ", ".join(f"{words}, on {name}" for name, words in holders.items() if words) or None
+
+    def record(self) -> dict[str, Any]:
+        if (content := self.remote.read(RECORD)) is not None:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            self.folder.record_path.write_bytes(content)
+            return self.folder.record()
+        return {}
+
+    def write_record(self, parameters: Mapping[str, Any]) -> None:
+        self.folder.write_record(parameters)
+        if self.leads:
+            self.remote.write(RECORD, self.folder.record_path.read_bytes())
+
+    def events(self) -> Iterable[dict[str, Any]]:
+        told = self.folder.path / "told"  # apart from what this machine is writing
+        remote = self.remote.below(EVENTS)
+        wanted = {name: Wanted(target=told / name, size=entry.size) for name, entry in remote.listing().items()}
+        remote.download(wanted)
+        events = [event for file in wanted.values() for event in read_events(file.target)]
+        return sorted(events, key=lambda event: float(event["time"]))
+
+    def view(self) -> RunFolder:
+        self._told.up()
+        view = RunFolder(self.folder.path / "view" / self.folder.path.name)
+        wanted = {
+            name: Wanted(target=view.path / name, size=entry.size)
+            for name, entry in self.remote.listing().items()
+            if not name.startswith(UNSEEN) and entry.size <= VIEWED_BYTES and not entry.is_of(view.path / name)
+        }
+        self.remote.download(wanted)
+        view.events_path.unlink(missing_ok=True)
+        for event in self.events():
+            append_line(view.events_path, event)
+        return view
+
+    def keep_report(self, report: Path) -> None:
+        if self.leads:
+            self.remote.write(report.name, report.read_bytes())
+
+    def sealed(self, name: str) -> Artifact | None:
+        content = self.remote.read(f"{name}/{MANIFEST}")
+        if content is None:
+            return None
+        return artifacts.parsed(content, self.folder.stage(name), place=f"{self.place(name)}/{MANIFEST}")
+
+    def damage(self, artifact: Artifact) -> str | None:
+        there = self.remote.below(artifact.kind).listing()
+        for file in artifact.files:
+            place = f"{self.place(artifact.kind)}/{file.path}"
+            if file.path not in there:
+                return f"{place} is missing"
+            if there[file.path].size != file.size:
+                return f"{place} has {there[file.path].size} bytes instead of {file.size}"
+        return None
+
+    def bring(self, artifact: Artifact) -> None:
+        """The manifest comes last here too, so that what is sealed here is whole."""
+        content = self.remote.read(f"{artifact.kind}/{MANIFEST}")
+        here = artifacts.read(artifact.path)
+        if content is None:
+            raise SourceError(
+                f"{self.place(artifact.kind)} is no longer sealed", remedy="perform its stage again, then this one"
+            )
+        if here is not None and here.digest == artifact.digest and artifacts.damage(here) is None:
+            return
+        (artifact.path / MANIFEST).unlink(missing_ok=True)
+        self.remote.below(artifact.kind).download(
+            {
+                file.path: Wanted(target=artifact / file.path, size=file.size, sha256=file.sha256)
+                for file in artifact.files
+                if not artifacts.is_whole(artifact, file)
+            }
+        )
+        artifacts.write_atomically(artifact / MANIFEST, content.decode())
+
+    @contextmanager
+    def working(self, name: str, memories: Sequence[str]) -> Iterator[None]:
+        mirrors = [Mirror(folder=self.folder.stage(name) / WORK, remote=self.remote.below(f"{name}/{WORK}"))]
+        mirrors += [
+            Mirror(folder=self.folder.cache / memory, remote=self.remote.below(f"{MEMORY}/{memory}"))
+            for memory in memories
+        ]
+        if not self.leads:
+            for mirror in mirrors:
+                mirror.down()
+            yield
+            return
+        lease = self._leases[name] = Lease(notes=self.remote.below(f"{LEASES}/{name}"), holder=this_process())
+        with lease.held():
+            for mirror in mirrors:
+                mirror.down()
+            with kept_up(mirrors):
+                yield
+
+    def keep(self, artifact: Artifact) -> None:
+        if not self.leads:
+            return
+        self._leases[artifact.kind].require()
+        folder = self.remote.below(artifact.kind)
+        there = folder.listing()
+        folder.delete([MANIFEST] if MANIFEST in there else [])
+        files = {file.path: artifact / file.path for file in artifact.files}
+        folder.upload(files, there=there)
+        folder.delete([name for name in there if name not in files and not name.startswith(f"{WORK}/")])
+        folder.write(MANIFEST, (artifact / MANIFEST).read_bytes())
+
+    def made_elsewhere(self, _name: str, _key: str) -> Artifact | None:
+        """Runs in buckets stand for themselves."""
+        return None
+
+    def adopt(self, artifact: Artifact) -> Artifact:
+        return artifact
+
+
+def scratch() -> Path:
+    """In a pod it lies on the scratch volume, to which the variables lead."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "instructlab-pipeline" / "runs"
