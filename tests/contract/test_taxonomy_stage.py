@@ -1,9 +1,6 @@
 """The taxonomy stage against real git servers."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -317,29 +314,3 @@ def test_a_server_that_gives_out_no_single_commits_is_read_whole(served, taxonom
     with http_git(served, protocol=0) as server:
         folder, _ = perform(f"{server.url}/taxonomy", old)
     assert json.loads((folder / "taxonomy.json").read_text())["commit"] == old
-
-
-def check(*arguments):
-    command = [sys.executable, "-m", "instructlab_pipeline", "taxonomy", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
-
-
-def test_check_tells_every_fault_and_ends_with_3(taxonomy):
-    assert check(taxonomy.folder).returncode == 0
-    bad = taxonomy.folder / "compositional_skills/writing/qna.yaml"
-    bad.write_text(skill_text(version=4, created_by=5))
-    for path in (taxonomy.folder, bad, bad.parent):
-        done = check(path)
-        assert done.returncode == 3
-        assert f"{bad}:1:10: version 4 is not known; the newest is 3" in done.stdout.splitlines()
-
-
-def test_check_prints_one_json_object(taxonomy):
-    done = check(taxonomy.folder, "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"num_leaves": 2, "errors": [], "warnings": []})
-
-
-def test_check_of_a_folder_without_leaves_is_refused(tmp_path):
-    done = check(tmp_path)
-    assert done.returncode == 3
-    assert "holds no leaf" in done.stderr

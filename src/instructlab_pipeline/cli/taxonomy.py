@@ -62,7 +62,7 @@ def diff(path: Path, base: str, as_json: bool) -> None:
         return
     marked = [(leaf, mark) for mark, leaves in changes.by_mark().items() for leaf in leaves]
     for leaf, mark in sorted(marked):
-        click.echo(f"{mark}  {leaf}")
+        click.echo(f"{mark:<8} {leaf}")
 
 
 def _report(place: str, revision: str | None) -> Report:

@@ -7,6 +7,7 @@ which take fifty times as long and are needed only to explain.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from instructlab_pipeline.taxonomy import positions, shapes
@@ -137,10 +138,16 @@ def _short(value: Any) -> str:
 def _lint_faults(path: str, text: str) -> Iterator[Fault]:
     """Every problem counts, whatever its level."""
     from yamllint import linter  # type: ignore[import-untyped]
+
+    for problem in linter.run(text, _lint_rules()):
+        yield Fault(path=path, line=problem.line, column=problem.column, message=f"{problem.desc} ({problem.rule})")
+
+
+@cache
+def _lint_rules() -> Any:
     from yamllint.config import YamlLintConfig  # type: ignore[import-untyped]
 
-    for problem in linter.run(text, YamlLintConfig(LINT_RULES)):
-        yield Fault(path=path, line=problem.line, column=problem.column, message=f"{problem.desc} ({problem.rule})")
+    return YamlLintConfig(LINT_RULES)
 
 
 def _doubts(value: Mapping[str, Any], kind: str) -> Iterator[Complaint]:
