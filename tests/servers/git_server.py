@@ -8,6 +8,7 @@ with git_daemon(folder) as url:
 
 import base64
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -76,13 +77,20 @@ class HttpGit:
 
 
 @contextmanager
-def http_git(folder: Path, *, user: str = "", password: str = "", protocol: int = 2) -> Iterator[HttpGit]:
+def http_git(
+    folder: Path, *, user: str = "", password: str = "", protocol: int = 2, certificate: Path | None = None
+) -> Iterator[HttpGit]:
     """Serve every repository below `folder` by smart HTTP, to whoever knows `user` and `password` if they are given.
 
-    With `protocol` 0 it is a server of before 2018, which gives out branches and tags but no other commit.
+    With `protocol` 0 it is a server of before 2018, which gives out branches and tags but no other commit. With
+    a `certificate`, which has its key in the same file, it speaks TLS.
     """
     server = ThreadingHTTPServer((HOST, 0), _Backend)
-    served = HttpGit(url=f"http://{HOST}:{server.server_port}")
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    served = HttpGit(url=f"{'https' if certificate else 'http'}://{HOST}:{server.server_port}")
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     server.folder, server.requests, server.protocol = folder, served.requests, protocol
     server.authorization = f"Basic {token}" if user else ""
@@ -141,5 +149,7 @@ class _Backend(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
+        if not any(name == "Content-Length" for name, _ in headers):
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

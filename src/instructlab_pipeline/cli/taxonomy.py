@@ -1,6 +1,7 @@
 """`taxonomy check` and `taxonomy diff`: every fault before a run meets it, and what a change touches."""
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.changes import changes_since
 from instructlab_pipeline.taxonomy.check import Report, check_commit, check_path
 from instructlab_pipeline.taxonomy.faults import Fault, as_annotation, errors, warnings
-from instructlab_pipeline.taxonomy.git_url import parse
+from instructlab_pipeline.taxonomy.git_url import parse_with_login
 
 
 @click.group()
@@ -69,7 +70,7 @@ def _report(place: str, revision: str | None) -> Report:
     """What lies there is checked as it lies there; what is to be had from git alone, at its commit."""
     if Path(place).exists() and revision is None:
         return check_path(Path(place))
-    url = parse(place)
+    url = parse_with_login(place, os.environ)
     if url.local and not Path(url.address).exists():
         raise UsageError(f"there is no {place}", remedy="name a file, a folder, or the URL of a git repository")
     with tempfile.TemporaryDirectory() as cache:

@@ -37,7 +37,8 @@ class TreeFile:
 
     @property
     def is_regular(self) -> bool:
-        return self.mode not in {SYMLINK, SUBMODULE}
+        """No link, and not outside of the tree, where git itself puts nothing."""
+        return self.mode not in {SYMLINK, SUBMODULE} and ".." not in self.path.split("/")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,16 +16,24 @@ MISSING = re.compile(
     r"|returned error: (404|410)|not our ref|unadvertised object|couldn't find remote ref|not a valid object",
     re.IGNORECASE,
 )
+UNTRUSTED = re.compile(r"certificate|SSL peer|CAfile", re.IGNORECASE)
+PREFIXES = ("fatal:", "remote:", "error:", "ssh:")
+PREFIX = re.compile(rf"^({'|'.join(PREFIXES)}) *")
 CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
 
 
 def explained(complaint: str, url: GitUrl) -> PipelineError:
     """The error to raise: what waiting can mend is a ServiceError."""
     said = _last_words(complaint)
+    if UNTRUSTED.search(complaint):
+        return SourceError(
+            f"{url.shown} is not trusted: {said}",
+            remedy="name the file of its authority's certificate in GIT_SSL_CAINFO, or add it to the system's",
+        )
     if REFUSED.search(complaint):
         return SourceError(
             f"{url.shown} may not be read: {said}",
-            remedy="check the credentials: a token in git's credential helper, an ssh key in the agent",
+            remedy="check the credentials: GIT_USERNAME and GIT_PASSWORD, git's credential helper, or the ssh key",
         )
     if MISSING.search(complaint):
         return SourceError(f"{url.shown} cannot be found: {said}", remedy=_remedy_for_missing(url))
@@ -42,7 +50,8 @@ def _remedy_for_missing(url: GitUrl) -> str:
 
 
 def _last_words(complaint: str) -> str:
-    """Git's own last line that says something, without credentials."""
+    """The line that tells most, git's own or ssh's, without credentials."""
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith(("fatal:", "remote:", "error:", "ssh:"))] or lines
-    return CREDENTIALS.sub(r"\1", said[0].partition(": ")[2] or said[0]) if said else "no reason given"
+    telling = [line for line in lines if any(kind.search(line) for kind in (UNTRUSTED, REFUSED, MISSING))]
+    said = telling or [line for line in lines if line.startswith(PREFIXES)] or lines or ["no reason given"]
+    return CREDENTIALS.sub(r"\1", PREFIX.sub("", said[0]))

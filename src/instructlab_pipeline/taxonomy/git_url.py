@@ -7,6 +7,7 @@ would run as a command (`ext::`, a leading dash) is refused.
 import base64
 import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -14,6 +15,9 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from instructlab_pipeline.errors import SourceError
 
 REMOTE_SCHEMES = ("https", "http", "ssh", "git")
+HTTP_SCHEMES = ("https", "http")
+USERNAME, PASSWORD = "GIT_USERNAME", "GIT_PASSWORD"  # environment variables
+ANY_NAME = "git"  # what servers want beside a token, which says itself whose it is
 HOST_AND_PATH = re.compile(r"(?:[\w.-]+@)?[\w.-]+:[^:]+")  # git's short form of ssh
 PLACE_AND_PATH = re.compile(r"([\w+.-]+://[^/]+|[^/:]+:|)(.*)")
 HELPER = re.compile(r"[\w+.-]*::")
@@ -52,16 +56,30 @@ def parse(url: str) -> GitUrl:
     return GitUrl(address=_absolute(url), shown=url, local=True)
 
 
+def parse_with_login(url: str, environment: Mapping[str, str]) -> GitUrl:
+    """As `parse`; over https and http the name and the password, or token, in the environment open its host.
+
+    Credentials in the URL itself come first. Without either, git's own helpers are asked.
+    """
+    parsed = parse(url)
+    password = environment.get(PASSWORD, "").strip()
+    if parsed.local or parsed.authorization or not password or urlsplit(parsed.address).scheme not in HTTP_SCHEMES:
+        return parsed
+    return replace(parsed, authorization=_basic(environment.get(USERNAME, "").strip() or ANY_NAME, password))
+
+
 def parse_beside(url: str, base: GitUrl) -> GitUrl:
     """As `parse`, for a URL that stands in a file of the repository `base`.
 
-    `./` and `../` count from `base`, as in git's submodules. Only a local repository can name local ones.
+    `./` and `../` count from `base`, as in git's submodules. Only a local repository can name local ones. What opens
+    `base` opens everything in the same place.
     """
     if not url.startswith(("./", "../")):
         named = parse(url)
         if named.local and not base.local:
             raise SourceError(f"{url} lies on this machine, which a taxonomy from elsewhere cannot name", remedy=REMEDY)
-        return named
+        same_place = _split(named.address)[0] == _split(base.address)[0]
+        return replace(named, authorization=base.authorization) if same_place and not named.authorization else named
     place, path = _split(base.address)
     path = posixpath.normpath(posixpath.join(path, url))
     if path.startswith(".."):
@@ -81,13 +99,17 @@ def _remote(parts: SplitResult) -> GitUrl:
     name = user.partition(":")[0]
     keeps_name = name and parts.scheme == "ssh"
     address = urlunsplit(parts._replace(netloc=f"{name}@{host}" if keeps_name else host))
-    authorization = _basic(user) if user and parts.scheme in {"https", "http"} else ""
+    authorization = _basic(*_name_and_password(user)) if user and parts.scheme in HTTP_SCHEMES else ""
     return GitUrl(address=address, shown=address, authorization=authorization)
 
 
-def _basic(user: str) -> str:
+def _name_and_password(user: str) -> tuple[str, str]:
     name, _, password = user.partition(":")
-    return "Basic " + base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return unquote(name), unquote(password)
+
+
+def _basic(name: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 def _split(address: str) -> tuple[str, str]:

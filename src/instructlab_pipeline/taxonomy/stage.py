@@ -6,6 +6,7 @@ chunks.jsonl   the chunks of the knowledge leaves, by leaf, document and positio
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
 from instructlab_pipeline.taxonomy.documents import Document, Library
 from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
-from instructlab_pipeline.taxonomy.git_url import GitUrl, parse
+from instructlab_pipeline.taxonomy.git_url import GitUrl, parse_with_login
 from instructlab_pipeline.taxonomy.leaves import Leaf, read_leaves
 from instructlab_pipeline.taxonomy.qna import KINDS
 from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
@@ -43,7 +44,7 @@ def run(inputs: TaxonomyInputs, context: Context) -> Facts:
         SourceError: the repository, a leaf or a document cannot be used: every fault of every file at once.
         ServiceError: a git server did not answer.
     """
-    url, cache = parse(inputs.sdg_repo_url), context.cache / "git"
+    url, cache = parse_with_login(inputs.sdg_repo_url, os.environ), context.cache / "git"
     chunker = Chunker(inputs.model / "files" / "tokenizer.json", max_tokens=capacity(inputs.train_sequence_length))
     checkout = git.checkout(url, inputs.sdg_repo_revision, cache)
     contents, faults = leaf_files(checkout)
@@ -71,7 +72,7 @@ def fingerprint(sdg_repo_url: str, sdg_repo_revision: str | None) -> str:
     Raises:
         SourceError, ServiceError: the repository cannot be asked, or has no such revision.
     """
-    return git.commit_at(parse(sdg_repo_url), sdg_repo_revision)
+    return git.commit_at(parse_with_login(sdg_repo_url, os.environ), sdg_repo_revision)
 
 
 def survey(sdg_repo_url: str, sdg_repo_revision: str | None, cache: Path) -> list[Leaf]:
@@ -80,7 +81,7 @@ def survey(sdg_repo_url: str, sdg_repo_revision: str | None, cache: Path) -> lis
     Raises:
         SourceError, ServiceError: as `run`, for what concerns the leaves.
     """
-    url = parse(sdg_repo_url)
+    url = parse_with_login(sdg_repo_url, os.environ)
     checkout = git.checkout(url, sdg_repo_revision, cache / "git")
     contents, faults = leaf_files(checkout)
     leaves, found = read_leaves(contents)
@@ -91,7 +92,7 @@ def survey(sdg_repo_url: str, sdg_repo_revision: str | None, cache: Path) -> lis
 
 def notices(sdg_repo_url: str, sdg_repo_revision: str | None) -> Iterator[str]:
     """What the user may have expected to be used, and is not."""
-    url = parse(sdg_repo_url)
+    url = parse_with_login(sdg_repo_url, os.environ)
     if sdg_repo_revision is None and git.has_uncommitted(url, KINDS):
         yield f"{url.shown} has changes that are not committed: they are not used"
 

@@ -1,0 +1,152 @@
+"""Reading a taxonomy over every transport, with every kind of key, and whatever a repository holds."""
+
+import subprocess
+
+import pytest
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.taxonomy import git
+from instructlab_pipeline.taxonomy.git_url import parse, parse_with_login
+from instructlab_pipeline.taxonomy.tree import leaf_files
+from servers.git_server import GitRepository, http_git
+from servers.loopback import HOST
+from servers.ssh_server import ssh_server
+
+LEAF = "knowledge/moons/qna.yaml"
+
+
+@pytest.fixture
+def served(tmp_path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def taxonomy(served):
+    repository = GitRepository(served / "taxonomy")
+    repository.commit({LEAF: "version: 3\n", "README.md": "A taxonomy."})
+    return repository
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    path = tmp_path / "certificate.pem"
+    subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=IP:{HOST}", "-days", "2"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    made = ["-keyout", str(path), "-out", str(path) + ".public"]
+    subprocess.run(["openssl", "req", "-x509", *kind, *subject, *made], check=True, capture_output=True)
+    path.write_text(path.read_text() + (tmp_path / "certificate.pem.public").read_text())
+    return path
+
+
+def paths(url, cache, revision=None):
+    contents, faults = leaf_files(git.checkout(url, revision, cache))
+    return [path for path, _ in contents], faults
+
+
+def test_ssh_opens_with_the_user_s_key_and_with_no_other(taxonomy, cache, tmp_path, monkeypatch):
+    with ssh_server(tmp_path / "ssh") as server:
+        url = parse(f"{server.url}{taxonomy.folder}")
+        monkeypatch.setenv("GIT_SSH_COMMAND", server.stranger)
+        with pytest.raises(SourceError, match="may not be read") as refusal:
+            paths(url, cache)
+        assert "ssh key" in refusal.value.remedy
+        monkeypatch.setenv("GIT_SSH_COMMAND", server.command)
+        assert paths(url, cache) == ([LEAF], [])
+
+
+def test_a_host_that_ssh_does_not_know_is_not_trusted(taxonomy, cache, tmp_path, monkeypatch):
+    with ssh_server(tmp_path / "ssh") as server:
+        monkeypatch.setenv("GIT_SSH_COMMAND", server.command.replace("known_hosts", "nobody"))
+        with pytest.raises(SourceError, match="Host key verification failed"):
+            paths(parse(f"{server.url}{taxonomy.folder}"), cache)
+
+
+def test_a_private_authority_is_trusted_when_git_is_told_to(served, taxonomy, cache, certificate, monkeypatch):
+    with http_git(served, certificate=certificate) as server:
+        url = parse(f"{server.url}/taxonomy")
+        with pytest.raises(SourceError, match="certificate") as refusal:
+            paths(url, cache)
+        assert "GIT_SSL_CAINFO" in refusal.value.remedy
+        monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+        assert paths(url, cache) == ([LEAF], [])
+
+
+@pytest.mark.parametrize("user", ["me", ""])
+def test_a_token_in_the_environment_opens_the_host_and_is_written_nowhere(served, taxonomy, cache, user):
+    environment = {"GIT_USERNAME": user, "GIT_PASSWORD": "s3cret\n"}
+    with http_git(served, user=user or "git", password="s3cret") as server:
+        url = parse_with_login(f"{server.url}/taxonomy", environment)
+        assert paths(url, cache) == ([LEAF], [])
+        with pytest.raises(SourceError, match="may not be read") as refusal:
+            paths(parse_with_login(f"{server.url}/taxonomy", environment | {"GIT_PASSWORD": "wr0ng"}), cache)
+    assert "wr0ng" not in str(refusal.value)
+    assert not any(b"cret" in path.read_bytes() for path in cache.rglob("*") if path.is_file())
+
+
+def test_git_s_own_credential_helper_is_asked(served, taxonomy, cache, tmp_path, monkeypatch):
+    with http_git(served, user="me", password="s3cret") as server:
+        (tmp_path / "credentials").write_text(server.url.replace("//", "//me:s3cret@") + "\n")
+        config = f"[credential]\n\thelper = store --file={tmp_path / 'credentials'}\n"
+        (tmp_path / "gitconfig").write_text(config)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+        assert paths(parse(f"{server.url}/taxonomy"), cache) == ([LEAF], [])
+
+
+def test_the_history_stays_on_the_server(served, taxonomy, cache):
+    taxonomy.commit({"README.md": "More."})
+    with http_git(served) as server:
+        checkout = git.checkout(parse(f"{server.url}/taxonomy"), None, cache)
+    counted = subprocess.run(
+        ["git", "--git-dir", checkout.folder, "rev-list", "--count", checkout.commit],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert counted.stdout == "1\n"
+
+
+def test_submodules_are_not_followed(served, taxonomy, cache, tmp_path):
+    other = GitRepository(tmp_path / "other")
+    commit = other.commit({"qna.yaml": "version: 3\n"})
+    taxonomy.git("update-index", "--add", "--cacheinfo", f"160000,{commit},knowledge/sub")
+    (taxonomy.folder / ".gitmodules").write_text(
+        f'[submodule "x"]\n\tpath = knowledge/sub\n\turl = ext::sh -c "touch {tmp_path}/mark"\n'
+    )
+    taxonomy.git("add", ".gitmodules")
+    taxonomy.git("commit", "--quiet", "--message=sub")
+    with http_git(served) as server:
+        assert paths(parse(f"{server.url}/taxonomy"), cache) == ([LEAF], [])
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_path_that_leads_out_of_a_repository_is_refused(served, taxonomy, cache):
+    """Git itself makes no such tree; an attacker's tool does."""
+    blob = taxonomy.git("rev-parse", f"HEAD:{LEAF}")
+    entry = b"100644 ../../../qna.yaml\0" + bytes.fromhex(blob)
+    tree = _hashed(taxonomy, "tree", entry)
+    top = _hashed(taxonomy, "tree", b"40000 knowledge\0" + bytes.fromhex(tree))
+    commit = taxonomy.git("commit-tree", "-m", "evil", top)
+    taxonomy.git("update-ref", "refs/heads/evil", commit)
+    with http_git(served) as server:
+        found, (fault,) = paths(parse(f"{server.url}/taxonomy"), cache, "evil")
+    assert (found, fault.path) == ([], "knowledge/../../../qna.yaml")
+
+
+def test_a_huge_leaf_is_refused_unread(served, taxonomy, cache):
+    taxonomy.commit({"knowledge/huge/qna.yaml": b"a" * (2 << 20)})
+    with http_git(served) as server:
+        found, (fault,) = paths(parse(f"{server.url}/taxonomy"), cache)
+    assert found == [LEAF]
+    assert (fault.path, "has more than" in fault.message) == ("knowledge/huge/qna.yaml", True)
+
+
+def _hashed(repository, kind, data):
+    command = ["git", "-C", repository.folder, "hash-object", "-t", kind, "-w", "--literally", "--stdin"]
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout.decode().strip()
