@@ -24,6 +24,7 @@ from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
 from instructlab_pipeline.run_storage import RunStorage
 from instructlab_pipeline.sdg import stage as sdg
+from instructlab_pipeline.sdg.parts import VERSION as SDG_VERSION
 from instructlab_pipeline.stage import Context, Stage, key_of
 from instructlab_pipeline.taxonomy import stage as taxonomy
 from instructlab_pipeline.training import stage as training
@@ -47,8 +48,8 @@ STAGES: tuple[Stage, ...] = (
         inputs=sdg.SdgInputs,
         run=sdg.run,
         fingerprint=sdg.fingerprint,
-        memories=("journal",),
-        version=2,
+        memories=("journal", "leaves"),
+        version=SDG_VERSION,
     ),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
     Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,11 +58,12 @@ def test_every_leaf_ends_with_exactly_its_target_spread_evenly(tmp_path, taxonom
     assert set(Counter(item["leaf"] for item in records(tmp_path, "evaluation")).values()) == {5}
 
 
-def test_samples_are_sorted_and_say_where_they_come_from(tmp_path, taxonomy):
+def test_samples_come_leaf_by_leaf_in_turns_and_say_where_they_come_from(tmp_path, taxonomy):
     with TeacherServer() as teacher:
         run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
     samples = records(tmp_path, "samples")
-    assert samples == sorted(samples, key=lambda sample: (sample["leaf"], sample["seed_example"], sample["id"]))
+    assert samples == sorted(samples, key=lambda sample: sample["leaf"])
+    assert [sample["seed_example"] for sample in samples[:6]] == [0, 1, 2, 0, 1, 2]
     assert len({sample["id"] for sample in samples}) == len(samples)
     for sample in samples:
         assert sample["quality"] == min(sample["scores"].values()) >= 0.7
@@ -234,3 +236,52 @@ def test_kill_9_at_any_moment_costs_at_most_the_calls_in_flight(tmp_path, taxono
 def _start_child(folder, taxonomy, url):
     argv = [sys.executable, TESTS / "servers/sdg_inputs.py", folder, taxonomy.path, url, "{}"]
     return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(TESTS)}, stderr=subprocess.DEVNULL)
+
+
+def test_what_leaves_have_in_common_is_kept_once_and_every_leaf_still_ends_with_its_target(tmp_path):
+    def from_a_small_stock(asked):
+        """Twenty questions that every leaf knows, shuffled, and then some of its own."""
+        found = tags(asked)
+        if found["batch"] in "0123":
+            return {"instructions": [f"Name moon number {5 * int(found['batch']) + index}." for index in range(5)]}
+        return {"instructions": [f"Describe {found['task']} {found['batch']} {index}." for index in range(5)]}
+
+    leaves = [leaf(f"compositional_skills/{name}", "freeform") for name in ("one", "two", "three")]
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=leaves, chunks=[])
+    digests = set()
+    for attempt in range(2):
+        with TeacherServer(scripts={"instructions": from_a_small_stock}, latency_s=(0.0, 0.01 * attempt)) as teacher:
+            folder = tmp_path / str(attempt)
+            facts = run_sdg(folder, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=10, eval_num_samples=9))
+            assert teacher.repeated() == 0
+        digests.add(digest_of([facts["tokens"], {name: text.decode() for name, text in outputs(folder).items()}]))
+    assert len(digests) == 1
+    assert {counts["accepted"] for counts in facts["leaves"].values()} == {30}
+    assert facts["evaluation"] == 9
+    questions = [record["question"] for name in ("samples", "evaluation") for record in records(folder, name)]
+    assert len(set(questions)) == len(questions) == 99
+    assert any("like one of" in record["detail"] for record in records(folder, "rejected"))
+
+
+def test_a_finished_leaf_is_taken_as_it_is_also_without_the_journal(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        first = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        before = outputs(tmp_path)
+        shutil.rmtree(tmp_path / "cache" / "journal")
+        second = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        assert sum(teacher.answered.values()) == first["calls"]["made"]
+    assert outputs(tmp_path) == before
+    assert second["tokens"] == first["tokens"]
+    assert second["calls"] == {"made": 0, "reused": first["calls"]["made"], "retries": first["calls"]["retries"]}
+
+
+def test_a_reply_in_another_language_is_rejected_and_shown(tmp_path):
+    def answer(asked):
+        return {"answer": "Вот ответ на вопрос." if "3" in tags(asked)["instruction"] else "Here is the answer."}
+
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(FREEFORM, "freeform")], chunks=[])
+    with TeacherServer(scripts={"answer": answer}) as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=20))
+    funnel = json.loads((tmp_path / "sdg/funnel.json").read_text())[FREEFORM]
+    assert funnel["rejected"]["other_language"] > 0
+    assert "Cyrillic" in funnel["examples"]["other_language"]["detail"]

@@ -1,60 +1,128 @@
-"""Which questions are the same question.
+"""Which texts are the same text, among a leaf's or among all of a dataset's.
 
 Exact: equal but for case, punctuation, articles and spaces. Near: three-word shingles with a Jaccard similarity of 0.9
 or more, and the same numbers and names. Wordings of one fact share half of their words and must all stay, and so must
 questions that differ in a single word or number; 0.9 on shingles leaves both alone and still finds a text that was only
 touched up (docs/decisions/0002-the-sdg-engine.md).
 
-The search is exact and needs no pairwise comparison: two sets that are this similar share one of the first few of their
-shingles in any fixed order ("prefix filtering", Bayardo et al. 2007).
+Near texts are sought by MinHash: texts that agree in one band of their signatures are candidates, and each pair of
+candidates is then compared in full. So none is found that is not near, and of those that are, one in four million is
+missed. Numbers and names are part of each band's hash: texts that differ in them never meet.
 """
 
-import math
 import re
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NEAR = 0.9
 SHINGLE_WORDS = 3
+BANDS, ROWS = 20, 6  # the chance to miss a pair at 0.9: (1 - 0.9 ** ROWS) ** BANDS
+_SEED = 1
+_AT_ONCE = 1024  # texts whose signatures are made together
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")  # noqa: RUF001 - people type both apostrophes
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Print:
+class Print:
+    """What two texts are compared by."""
+
     bare: str
-    shingles: frozenset[tuple[str, ...]]
+    shingles: frozenset[str]
     guarded: frozenset[str]
 
 
-@dataclass(kw_only=True)
-class Seen:
-    """Texts met so far; `twin_of` finds an equal or nearly equal one among them."""
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Texts by their number. `first`: the first that is equal to each. `near`: between firsts, those that are near."""
 
-    _exact: dict[str, str] = field(default_factory=dict)
-    _by_shingle: dict[tuple[str, ...], list[tuple[_Print, str]]] = field(default_factory=lambda: defaultdict(list))
+    first: Sequence[int]
+    near: Mapping[int, Sequence[int]]
+
+
+@dataclass(kw_only=True)
+class Kept:
+    """Texts that were chosen so far; `twin_of` finds one among them that a text is equal or near to."""
+
+    alike: Alike
+    _by_first: dict[int, int] = field(default_factory=dict)
+
+    def add(self, number: int) -> None:
+        self._by_first.setdefault(self.alike.first[number], number)
+
+    def twin_of(self, number: int) -> int | None:
+        first = self.alike.first[number]
+        kinds = (first, *self.alike.near.get(first, ()))
+        return next((self._by_first[kind] for kind in kinds if kind in self._by_first), None)
+
+
+class Prints:
+    """Fingerprints of any number of texts, 88 bytes each."""
+
+    def __init__(self) -> None:
+        self._exact = array("Q")
+        self._bands = array("I")
+        self._waiting: list[Print] = []
+
+    def __len__(self) -> int:
+        return len(self._exact)
 
     def add(self, text: str) -> None:
-        found = _print_of(text)
-        self._exact.setdefault(found.bare, text)
-        for shingle in _prefix(found):
-            self._by_shingle[shingle].append((found, text))
+        found = print_of(text)
+        self._exact.append(int.from_bytes(_digest(found.bare)))
+        self._waiting.append(found)
+        if len(self._waiting) == _AT_ONCE:
+            self._sign()
 
-    def twin_of(self, text: str) -> str | None:
-        found = _print_of(text)
-        if found.bare in self._exact:
-            return self._exact[found.bare]
-        for shingle in _prefix(found):
-            for other, other_text in self._by_shingle.get(shingle, ()):
-                if near(found, other):
-                    return other_text
-        return None
+    def alike(self, text_of: Callable[[int], str]) -> Alike:
+        """Which are alike. `text_of` gives a text again by its number, counted in the order of `add`."""
+        import numpy as np
+
+        self._sign()
+        if not self._exact:
+            return Alike(first=(), near={})
+        _, first, kind = np.unique(np.frombuffer(self._exact, np.uint64), return_index=True, return_inverse=True)
+        bands = np.frombuffer(self._bands, np.uint32).reshape(-1, BANDS)
+        near: dict[int, list[int]] = defaultdict(list)
+        for one, other in sorted(_candidates(np.sort(first), bands)):
+            if is_near(print_of(text_of(one)), print_of(text_of(other))):
+                near[one].append(other)
+                near[other].append(one)
+        return Alike(first=first[kind].tolist(), near=near)
+
+    def _sign(self) -> None:
+        """Band hashes of the texts that wait for them."""
+        import numpy as np
+        from rensa import RMinHash
+
+        if not self._waiting:
+            return
+        shingles = [sorted(found.shingles) for found in self._waiting]
+        signatures = np.array(RMinHash.digests_from_token_sets(shingles, BANDS * ROWS, _SEED), np.uint64)
+        guards = [int.from_bytes(_digest("\0".join(sorted(found.guarded)))) for found in self._waiting]
+        mixed = signatures.reshape(-1, BANDS, ROWS) @ _multipliers() + np.array(guards, np.uint64)[:, None]
+        self._bands.frombytes((mixed >> np.uint64(32)).astype(np.uint32).tobytes())
+        self._waiting.clear()
 
 
-def near(one: _Print, other: _Print) -> bool:
+def alike(texts: Sequence[str]) -> Alike:
+    prints = Prints()
+    for text in texts:
+        prints.add(text)
+    return prints.alike(texts.__getitem__)
+
+
+def is_near(one: Print, other: Print) -> bool:
     if one.guarded != other.guarded:
         return False
     shared = len(one.shingles & other.shingles)
@@ -66,16 +134,16 @@ def bare(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
 
 
-@lru_cache(maxsize=1024)  # a leaf's texts are compared more than once
-def _print_of(text: str) -> _Print:
+@lru_cache(maxsize=1024)  # candidates come in groups
+def print_of(text: str) -> Print:
     spelled = _WORD.findall(text)
-    words = tuple(word.lower() for word in spelled)
+    words = [word.lower() for word in spelled]
     width = min(SHINGLE_WORDS, len(words))
-    shingles = frozenset(words[start : start + width] for start in range(len(words) - width + 1))
-    return _Print(bare=bare(text), shingles=shingles, guarded=frozenset(_guarded(spelled)))
+    shingles = frozenset(" ".join(words[start : start + width]) for start in range(len(words) - width + 1))
+    return Print(bare=bare(text), shingles=shingles, guarded=frozenset(_guarded(spelled)))
 
 
-def _guarded(spelled: list[str]) -> Iterator[str]:
+def _guarded(spelled: Sequence[str]) -> Iterator[str]:
     """Numbers, and words with a capital that do not begin the text: exchanging one makes another question."""
     for index, word in enumerate(spelled):
         lower = word.lower()
@@ -83,6 +151,29 @@ def _guarded(spelled: list[str]) -> Iterator[str]:
             yield lower
 
 
-def _prefix(found: _Print) -> list[tuple[str, ...]]:
-    """The first shingles in a fixed order: as many as could be missing from a twin, and one more."""
-    return sorted(found.shingles)[: len(found.shingles) - math.ceil(NEAR * len(found.shingles)) + 1]
+def _candidates(numbers: "NDArray[Any]", bands: "NDArray[Any]") -> set[tuple[int, int]]:
+    """Pairs of texts, the smaller number first, that agree in a band."""
+    import numpy as np
+
+    pairs: set[tuple[int, int]] = set()
+    for band in range(BANDS):
+        column = bands[numbers, band]
+        order = np.argsort(column, kind="stable")
+        edges = np.flatnonzero(np.diff(column[order], prepend=column[order[:1]] + 1, append=column[order[-1:]] + 1))
+        shared = np.diff(edges) > 1
+        for start, end in zip(edges[:-1][shared].tolist(), edges[1:][shared].tolist(), strict=True):
+            pairs.update(combinations(numbers[order[start:end]].tolist(), 2))
+    return pairs
+
+
+@lru_cache(maxsize=1)
+def _multipliers() -> "NDArray[Any]":
+    """Odd numbers of 64 bits, so that a band's rows and its place all count in its hash."""
+    import numpy as np
+
+    draws = (blake2b(bytes([row]), digest_size=8).digest() for row in range(ROWS))
+    return np.array([int.from_bytes(draw) | 1 for draw in draws], np.uint64)
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=8).digest()

@@ -119,7 +119,7 @@ class Engine:
                 return [replace(row, tries=1)]
             return [Rejected(row=row, reason=bad.reason, detail=bad.detail)]
         self._usable += 1
-        outcomes = advance(run.flow, row, fields, key=call.key, threshold=self._settings.threshold)
+        outcomes = advance(run.flow, run.leaf, row, fields, key=call.key, threshold=self._settings.threshold)
         if not outcomes and row.step == 0:
             run.came_back_empty(row.ask)
         return outcomes
@@ -130,7 +130,7 @@ class Engine:
             raise self._hopeless(detail)
 
     def _end(self, run: LeafRun) -> None:
-        if not run.selection.training:
+        if run.quota.training and not run.selection.training:
             if self._usable == 0 and run.rejected:
                 raise self._hopeless(run.rejected[-1].detail)
             raise SourceError(

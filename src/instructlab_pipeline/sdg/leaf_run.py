@@ -4,7 +4,7 @@ Only the rounds of one leaf wait for each other. What a round plans depends on t
 else, which is why neither the order of replies nor a crash can change the result.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,19 +40,24 @@ class LeafRun:
 
     `most_rounds` counts rounds that fell short by quality. One that found out where there is no more to get counts as
     none: the need only moves on to other chunks and forms, of which there are finitely many.
+
+    `demands`: the quotas to meet, one after the other. A leaf that lost samples to other leaves is asked for more in a
+    further one, so that all that it was asked before stays as it was.
     """
 
     order: int
     leaf: Leaf
     flow: Flow
-    quota: Quota
+    demands: Sequence[Quota]
     most_rounds: int
     planner: Planner
+    quota: Quota = field(init=False)
     rows_out: int = 0
     tally: Tally = field(default_factory=Tally)
-    selection: Selection = field(default_factory=lambda: Selection(evaluation=(), training=(), rejected=()))
+    selection: Selection = field(default_factory=Selection)
     kept: Counter[str] = field(default_factory=Counter)  # by stream: passed, not yet compared with each other
     _round: int = 0
+    _waiting: deque[Quota] = field(init=False)
     _rounds_left: int = field(init=False)
     _found_an_end: bool = False  # in this round: a chunk or task that has no more to give
     _finished: list[Row] = field(default_factory=list)
@@ -60,7 +65,8 @@ class LeafRun:
     _fruitful: Counter[str] = field(default_factory=Counter)  # by stream: planned calls that gave items
 
     def __post_init__(self) -> None:
-        self._rounds_left = self.most_rounds
+        self._waiting = deque(self.demands)
+        self._face_next_demand()
 
     @property
     def rejected(self) -> list[Rejected]:
@@ -68,6 +74,17 @@ class LeafRun:
 
     def next_round(self) -> list[Row]:
         """The planned calls of the next round; none when the quotas are met, or nothing more can be done for them."""
+        rows = self._planned_rows()
+        while not rows and self._waiting:
+            self._face_next_demand()
+            rows = self._planned_rows()
+        return rows
+
+    def _face_next_demand(self) -> None:
+        self.quota = self._waiting.popleft()
+        self._rounds_left = self.most_rounds
+
+    def _planned_rows(self) -> list[Row]:
         self.selection = select(self._finished, self.quota, kind=self.leaf.kind)
         self.kept = Counter({EVALUATION: len(self.selection.evaluation), TRAINING: len(self.selection.training)})
         self._rounds_left -= not self._found_an_end
@@ -91,7 +108,7 @@ class LeafRun:
 
     def forget_rows(self) -> None:
         """The leaf is written down: keep its counts alone."""
-        self.selection = Selection(evaluation=(), training=(), rejected=())
+        self.selection = Selection()
         self._finished.clear()
         self._rejected.clear()
 
@@ -111,9 +128,7 @@ class LeafRun:
         asked = self._fruitful[stream] * self.flow.items_per_call
         if not asked:
             return self.flow.expected_yield
-        dropped = Counter(
-            rejected.row.ask.stream for rejected in self.selection.rejected if rejected.reason != "surplus"
-        )
+        dropped = Counter(rejected.row.ask.stream for rejected in self.selection.rejected)
         passed = sum(row.ask.stream == stream for row in self._finished) - dropped[stream]
         return min(1.0, passed / asked)
 
@@ -121,14 +136,14 @@ class LeafRun:
         return self.quota.evaluation if stream == EVALUATION else self.quota.training
 
 
-def start(order: int, leaf: Leaf, flow: Flow, quota: Quota, *, most_rounds: int, seed: int) -> LeafRun:
+def start(order: int, leaf: Leaf, flow: Flow, demands: Sequence[Quota], *, most_rounds: int, seed: int) -> LeafRun:
     planner = Planner(
         chunks=scattered(leaf.chunks, seed=seed) or [None],
         weights=flow.forms,
         num_examples=len(leaf.seed_examples),
         items_per_call=flow.items_per_call,
     )
-    return LeafRun(order=order, leaf=leaf, flow=flow, quota=quota, most_rounds=most_rounds, planner=planner)
+    return LeafRun(order=order, leaf=leaf, flow=flow, demands=demands, most_rounds=most_rounds, planner=planner)
 
 
 def shares(missing: int, accepted: Sequence[int]) -> list[int]:

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from instructlab_pipeline.artifacts import Artifact, read_jsonl
 from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.sdg.filters import Manner, manner_of
 
 KINDS = KNOWLEDGE, FREEFORM, GROUNDED = "knowledge", "freeform", "grounded"
 
@@ -38,6 +40,16 @@ class Leaf:
     seed_examples: Sequence[Mapping[str, Any]]
     digest: str
     chunks: Sequence[Chunk]
+
+    @cached_property
+    def manners(self) -> Mapping[str, Manner]:
+        """How this leaf's questions, answers and contexts are written, by the name of a row's field."""
+        pairs = [pair for example in self.seed_examples for pair in example["pairs"]]
+        manners = {name: manner_of([pair[name] for pair in pairs]) for name in ("question", "answer")}
+        if self.kind == GROUNDED:
+            contexts = [example["context"] for example in self.seed_examples]
+            manners["context"] = replace(manner_of(contexts), refuses=True)
+        return manners
 
 
 def read_leaves(taxonomy: Artifact) -> list[Leaf]:

@@ -63,7 +63,7 @@ def visits(record: Mapping[str, Any], origin: Origin) -> Iterator[Visit]:
         call, row = asked or (None, None)
         reply = origin.replies.get(key)
         yield Visit(step=step, key=key, model=lineage[step.by], call=call, reply=reply, tries=row.tries if row else 0)
-        row = _moved_on(row, reply, origin.flow, key=key, place=lineage["place"]) if row and reply else None
+        row = _moved_on(row, reply, origin, key=key, place=lineage["place"]) if row and reply else None
 
 
 def sentence_behind(text: str, *, start: int, question: str, answer: str) -> Sentence | None:
@@ -106,13 +106,13 @@ def _asked(key: str, row: Row, origin: Origin, *, models: Mapping[str, str]) -> 
     return None
 
 
-def _moved_on(row: Row, reply: Reply, flow: Flow, *, key: str, place: Sequence[int]) -> Row | None:
+def _moved_on(row: Row, reply: Reply, origin: Origin, *, key: str, place: Sequence[int]) -> Row | None:
     """The row after its reply: of the rows that come out of it, the one on the way to `place`."""
     try:
-        fields = parse(reply.text, flow.steps[row.step].schema, finish=reply.finish)
+        fields = parse(reply.text, origin.flow.steps[row.step].schema, finish=reply.finish)
     except BadReply:
         return None
-    outcomes = advance(flow, row, fields, key=key, threshold=0.0)
+    outcomes = advance(origin.flow, origin.leaf, row, fields, key=key, threshold=0.0)
     rows = (outcome for outcome in outcomes if isinstance(outcome, Row))
     return next((row for row in rows if list(row.place) == list(place[: len(row.place)])), None)
 

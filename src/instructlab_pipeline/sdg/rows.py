@@ -81,16 +81,18 @@ def call_of(flow: Flow, leaf: Leaf, row: Row, *, models: Mapping[str, str], rand
     )
 
 
-def advance(flow: Flow, row: Row, reply: Mapping[str, Any], *, key: str, threshold: float) -> list[Row | Rejected]:
+def advance(
+    flow: Flow, leaf: Leaf, row: Row, reply: Mapping[str, Any], *, key: str, threshold: float
+) -> list[Row | Rejected]:
     """What follows from a parsed reply: the row at its next step, or one row for each item, or its rejection."""
     step = flow.steps[row.step]
     moved = replace(row, step=row.step + 1, tries=0, calls=(*row.calls, key))
     if step.each:
         items = (item if isinstance(item, dict) else {str(step.item): item} for item in reply[step.each])
-        return [_with(moved, item, index) for index, item in enumerate(items)]
+        return [_with(moved, item, leaf, index) for index, item in enumerate(items)]
     if step.criteria:
         return [_judged(moved, step.criteria, reply, threshold)]
-    return [_with(moved, reply)]
+    return [_with(moved, reply, leaf)]
 
 
 def _examples(leaf: Leaf, first: int, count: int) -> Sequence[Mapping[str, Any]]:
@@ -99,11 +101,11 @@ def _examples(leaf: Leaf, first: int, count: int) -> Sequence[Mapping[str, Any]]
     return [examples[(first + offset) % len(examples)] for offset in range(min(count, len(examples)))]
 
 
-def _with(row: Row, added: Mapping[str, Any], index: int | None = None) -> Row | Rejected:
+def _with(row: Row, added: Mapping[str, Any], leaf: Leaf, index: int | None = None) -> Row | Rejected:
     place = row.place if index is None else (*row.place, index)
     fields = {**row.fields, **{name: str(value) for name, value in added.items()}}
     grown = replace(row, place=place, fields=fields)
-    found = flaw(added, about_document=row.ask.chunk is not None)
+    found = flaw(added, leaf.manners, about_document=row.ask.chunk is not None)
     return Rejected(row=grown, reason=found[0], detail=found[1]) if found else grown
 
 

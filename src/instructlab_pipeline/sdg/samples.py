@@ -1,6 +1,6 @@
-"""The records that other stages read: samples, evaluation items, and what was rejected."""
+"""The records that a finished leaf leaves behind: samples, evaluation items, and what was rejected."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,28 +9,28 @@ from instructlab_pipeline.sdg.leaf_run import LeafRun
 from instructlab_pipeline.sdg.leaves import FREEFORM, GROUNDED
 from instructlab_pipeline.sdg.rows import Rejected, Row
 
+Record = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scribe:
-    """Writes the records of one leaf. `models` by role; `taxonomy_commit`: the leaf as it was there."""
+    """Writes the records of one leaf. `models` by role."""
 
     run: LeafRun
     models: Mapping[str, str]
-    taxonomy_commit: str
 
-    def samples(self) -> list[dict[str, Any]]:
-        """By seed example, then by id."""
-        records = [self._sample(row) for row in self.run.selection.training]
-        return sorted(records, key=lambda record: (record["seed_example"], record["id"]))
+    def candidates(self) -> Iterator[Record]:
+        """Samples, the best choice first: the first ones fill the quota, the others are its surplus."""
+        for row in (*self.run.selection.training, *self.run.selection.surplus):
+            yield self._sample(row)
 
-    def evaluation(self) -> list[dict[str, Any]]:
-        records = [self._evaluation_item(row) for row in self.run.selection.evaluation]
-        return sorted(records, key=lambda record: record["id"])
+    def evaluation(self) -> Iterator[Record]:
+        return map(self._evaluation_item, self.run.selection.evaluation)
 
-    def rejected(self) -> list[dict[str, Any]]:
-        return [self._rejected(rejected) for rejected in self.run.rejected]
+    def rejected(self) -> Iterator[Record]:
+        return map(self._rejected, self.run.rejected)
 
-    def _sample(self, row: Row) -> dict[str, Any]:
+    def _sample(self, row: Row) -> Record:
         leaf, chunk = self.run.leaf, row.ask.chunk
         return {
             "id": self._id(row),
@@ -46,7 +46,7 @@ class Scribe:
             "lineage": self._lineage(row),
         }
 
-    def _evaluation_item(self, row: Row) -> dict[str, Any]:
+    def _evaluation_item(self, row: Row) -> Record:
         leaf = self.run.leaf
         return {
             "id": self._id(row),
@@ -61,7 +61,7 @@ class Scribe:
             "lineage": self._lineage(row),
         }
 
-    def _rejected(self, rejected: Rejected) -> dict[str, Any]:
+    def _rejected(self, rejected: Rejected) -> Record:
         row = rejected.row
         return {
             "leaf": self.run.leaf.path,
@@ -80,14 +80,13 @@ class Scribe:
     def _id(self, row: Row) -> str:
         return digest_of([self.run.leaf.path, row.calls, row.fields])[:32]
 
-    def _source(self, row: Row) -> dict[str, Any]:
+    def _source(self, row: Row) -> Record:
         chunk = row.ask.chunk
         return {"chunk": chunk.id if chunk else None, "document": chunk.origin if chunk else None}
 
-    def _lineage(self, row: Row) -> dict[str, Any]:
+    def _lineage(self, row: Row) -> Record:
         """All that `replay.py` needs to walk the row's way again, and what a reader wants to know without it."""
         return {
-            "taxonomy_commit": self.taxonomy_commit,
             "leaf_digest": self.run.leaf.digest,
             "flow": self.run.flow.name,
             "flow_digest": self.run.flow.digest,
@@ -99,3 +98,25 @@ class Scribe:
             "place": list(row.place),
             "calls": list(row.calls),
         }
+
+
+def left_out(record: Record, *, reason: str, detail: str) -> Record:
+    """A finished sample or evaluation item as one that was rejected after all."""
+    return {
+        "leaf": record["leaf"],
+        "stream": record["lineage"]["stream"],
+        "reason": reason,
+        "detail": detail,
+        "question": record["question"],
+        "answer": record.get("answer", record.get("reference")),
+        "context": record["context"] if record["kind"] == GROUNDED else None,
+        "chunk": record["chunk"],
+        "step": None,
+        "scores": record["scores"],
+        "calls": record["lineage"]["calls"],
+    }
+
+
+def question_of(record: Record) -> str:
+    """What makes a question the same one: a grounded question is about its context."""
+    return f"{record['context']}\n{record['question']}" if record["kind"] == GROUNDED else str(record["question"])

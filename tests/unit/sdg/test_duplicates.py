@@ -1,15 +1,15 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructlab_pipeline.sdg.duplicates import Seen, _print_of, near
+from instructlab_pipeline.sdg.duplicates import Kept, alike, is_near, print_of
 
 LONG = " ".join(f"word{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(80))
 
 
 def twins(one, other):
-    seen = Seen()
-    seen.add(one)
-    return seen.twin_of(other) is not None
+    kept = Kept(alike=alike([one, other]))
+    kept.add(0)
+    return kept.twin_of(1) == 0
 
 
 def test_case_punctuation_articles_and_spaces_make_no_difference():
@@ -38,16 +38,28 @@ def test_a_long_text_that_was_only_touched_up_is_the_same():
     assert twins(LONG, LONG.replace("wordbb", "other"))
 
 
-words = st.lists(st.sampled_from(["red", "blue", "green", "12", "Titan", "is", "a"]), min_size=1, max_size=30).map(
-    " ".join
-)
+def test_the_twin_that_is_named_is_one_that_was_kept():
+    kept = Kept(alike=alike(["Who?", "Why?", "who", "WHO!"]))
+    assert kept.twin_of(0) is None
+    kept.add(2)
+    assert [kept.twin_of(number) for number in range(4)] == [2, None, 2, 2]
 
 
-@given(st.lists(words, max_size=12), words)
-def test_the_index_finds_what_comparing_with_each_finds(texts, text):
-    seen = Seen()
-    for other in texts:
-        seen.add(other)
-    found = _print_of(text)
-    expected = any(found.bare == _print_of(other).bare or near(found, _print_of(other)) for other in texts)
-    assert (seen.twin_of(text) is not None) == expected
+def test_no_text_at_all_is_like_nothing():
+    assert alike([]).near == {}
+
+
+words = st.lists(st.sampled_from(["red", "blue", "green", "12", "Titan", "is", "a"]), max_size=30).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(words, max_size=12), words, st.integers(0, 29), st.sampled_from([0, 1100]))
+def test_minhash_finds_what_comparing_each_with_each_finds(texts, text, place, others):
+    touched_up = " ".join(text.split()[:place] + text.split()[place + 1 :])
+    texts = [*texts, text, touched_up]
+    found = alike([*texts, *(f"one of many {number}" for number in range(others))])
+    prints = [print_of(text) for text in texts]
+    for one, first in enumerate(found.first[: len(texts)]):
+        assert prints[one].bare == prints[first].bare
+        near = {found.first[other] for other in range(len(texts)) if is_near(prints[first], prints[other])}
+        assert {first, *found.near.get(first, ())} == near

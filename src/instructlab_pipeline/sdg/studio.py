@@ -1,0 +1,101 @@
+"""Makes parts of leaves: those that are known are taken from the shelf, the others go through the engine together."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from instructlab_pipeline.sdg.engine import Engine, Settings
+from instructlab_pipeline.sdg.flows import Flow
+from instructlab_pipeline.sdg.journal import open_journal
+from instructlab_pipeline.sdg.leaf_run import LeafRun, start
+from instructlab_pipeline.sdg.leaves import Leaf
+from instructlab_pipeline.sdg.merge import Share
+from instructlab_pipeline.sdg.pace import Pace
+from instructlab_pipeline.sdg.parts import Part, Shelf
+from instructlab_pipeline.sdg.scheduler import Lane
+from instructlab_pipeline.sdg.selection import Quota
+from instructlab_pipeline.sdg.teachers import Teachers
+from instructlab_pipeline.stage import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What a leaf is to give. `quotas` grows when the leaf lost samples to others: see `LeafRun.demands`."""
+
+    leaf: Leaf
+    flow: Flow
+    quotas: list[Quota]
+
+    def raise_by(self, missing: Quota) -> None:
+        last = self.quotas[-1]
+        self.quotas.append(
+            Quota(training=last.training + missing.training, evaluation=last.evaluation + missing.evaluation)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """`most_in_flight`: calls at once, for each endpoint. `most_rounds` in which a leaf may meet a quota."""
+
+    teachers: Teachers
+    settings: Settings
+    most_in_flight: int
+    most_rounds: int
+    context: Context
+
+    async def shares(self, demands: Sequence[Demand]) -> list[Share]:
+        """Raises:
+        ServiceError: an endpoint failed, or the disk is full; finished calls and leaves are kept.
+        SourceError: a leaf gave no sample at all.
+        """
+        runs = [self._run(order, demand) for order, demand in enumerate(demands)]
+        shelf = self._shelf()
+        parts = {run.order: part for run in runs if (part := shelf.get(run)) is not None}
+        unknown = [run for run in runs if run.order not in parts]
+        if unknown:
+            await self._make(unknown, shelf, parts)
+        return [
+            Share(path=demand.leaf.path, flow=demand.flow.name, part=parts[order], quota=demand.quotas[0])
+            for order, demand in enumerate(demands)
+        ]
+
+    async def _make(self, runs: Sequence[LeafRun], shelf: Shelf, parts: dict[int, Part]) -> None:
+        def finished(run: LeafRun) -> None:
+            parts[run.order] = shelf.put(run)
+            run.forget_rows()
+
+        with closing(open_journal(self.context.cache / "journal")) as journal:
+            engine = Engine(
+                runs,
+                self.settings,
+                lanes=_lanes(self.teachers, self.most_in_flight),
+                journal=journal,
+                events=self.context.events,
+                finished=finished,
+            )
+            await engine.run()
+
+    def _run(self, order: int, demand: Demand) -> LeafRun:
+        return start(
+            order,
+            demand.leaf,
+            demand.flow,
+            demand.quotas,
+            most_rounds=self.most_rounds,
+            seed=self.settings.random_seed,
+        )
+
+    def _shelf(self) -> Shelf:
+        return Shelf(
+            self.context.cache / "leaves",
+            models=self.settings.models,
+            threshold=self.settings.threshold,
+            random_seed=self.settings.random_seed,
+        )
+
+
+def _lanes(teachers: Teachers, most_in_flight: int) -> Mapping[str, Lane]:
+    """One lane for each endpoint: a judge at the teacher's address shares the teacher's."""
+    endpoints = {endpoint.url: endpoint for endpoint in teachers.endpoints.values()}
+    by_url = {url: Lane(endpoint=endpoint, pace=Pace(most=most_in_flight)) for url, endpoint in endpoints.items()}
+    return {role: by_url[endpoint.url] for role, endpoint in teachers.endpoints.items()}
