@@ -10,7 +10,7 @@ A stage runs when no sealed folder with its key exists, neither in this run nor 
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from instructlab_pipeline import artifacts
@@ -56,7 +56,14 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1, memories=("answers",)),
     Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
     Stage(name="eval_final", inputs=evaluation.EvalFinalInputs, run=evaluation.run_final, memories=("answers",)),
-    Stage(name="publish", inputs=publish.PublishInputs, run=publish.run, lost=publish.lost),
+    Stage(
+        name="publish",
+        inputs=publish.PublishInputs,
+        run=publish.run,
+        fingerprint=publish.fingerprint,
+        lost=publish.lost,
+        version=2,
+    ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
@@ -175,9 +182,9 @@ def reusable(stage: Stage, workshop: Workshop, asked: Asked) -> Artifact | None:
 
 
 def _filled(stage: Stage, parameters: Parameters, done: Mapping[str, Artifact]) -> dict[str, Any]:
-    """A stage's inputs by name: an earlier stage's artifact, or a parameter's value."""
-    names = [item.name for item in fields(stage.inputs)]
-    return {name: done[name] if name in STAGE_NAMES else getattr(parameters, name) for name in names}
+    """A stage's inputs by name: an earlier stage's artifact, a parameter's value, or `parameters`, all of them."""
+    given = {**asdict(parameters), "parameters": asdict(parameters), **done}
+    return {item.name: given[item.name] for item in fields(stage.inputs)}
 
 
 def needed_stages(stage: Stage) -> list[str]:

@@ -84,8 +84,8 @@ def test_two_runs_at_once_keep_each_others_tags(finished, tmp_path):
     for thread in threads:
         thread.join()
     index = json.loads((layout / "index.json").read_text())
-    tags = {entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index["manifests"]}
-    assert tags == {"a", "b", "c", "1.0.0-a", "1.0.0-b", "1.0.0-c"}
+    tags = {entry.get("annotations", {}).get("org.opencontainers.image.ref.name") for entry in index["manifests"]}
+    assert tags - {None} == {"a", "b", "c", "1.0.0-a", "1.0.0-b", "1.0.0-c"}
 
 
 def test_a_folder_that_cannot_be_written_is_named(finished, tmp_path):

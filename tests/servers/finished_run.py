@@ -20,14 +20,19 @@ def finished_run(folder: Path, *, uri: str, shards: int = 2, shard_bytes: int = 
     (trained / "shards").mkdir()
     for number in range(shards):
         write_shard(trained / "shards" / f"part-{number}.bin", seed=number, size=shard_bytes)
-    write_json(folder / "model" / "model.json", {"uri": "s3://bucket/base", "architecture": "LlamaForCausalLM"})
+    write_json(
+        folder / "model" / "model.json",
+        {"uri": "s3://bucket/base", "architecture": "LlamaForCausalLM", "num_parameters": 12345},
+    )
     write_json(folder / "taxonomy" / "taxonomy.json", {"url": "https://example.org/t.git", "commit": "c0ffee"})
+    write_json(folder / "sdg" / "evaluation.jsonl", {"id": "1"})
     write_json(folder / "dataset" / "dataset.json", {})
     write_json(folder / "train_phase_1" / "training.json", {"skipped": "no knowledge leaves"})
     train_phase_2 = sealed(folder / "train_phase_2")
     return PublishInputs(
         model=sealed(folder / "model"),
         taxonomy=sealed(folder / "taxonomy"),
+        sdg=sealed(folder / "sdg"),
         dataset=sealed(folder / "dataset"),
         train_phase_1=sealed(folder / "train_phase_1"),
         train_phase_2=train_phase_2,
@@ -36,6 +41,10 @@ def finished_run(folder: Path, *, uri: str, shards: int = 2, shard_bytes: int = 
         output_model_name="river-model",
         output_model_version="0.1.0",
         output_registry_insecure=True,
+        output_overwrite_version=False,
+        output_modelcar_base_image=None,
+        output_signing_key=None,
+        parameters={"sdg_base_model": "s3://bucket/base", "train_seed": 42, "output_oci_model_uri": uri},
     )
 
 

@@ -1,4 +1,6 @@
-"""A registry of our own in memory, for what docker-registry 2.8 lacks: broken uploads that go on, and bearer tokens.
+"""A registry of our own in memory, for what docker-registry 2.8 lacks.
+
+Broken uploads that go on, bearer tokens, readers who may not write, and lists of referrers.
 
 It follows the OCI distribution specification 1.1 in the requests that a push makes, and is strict about them.
 """
@@ -20,6 +22,7 @@ from servers import event_loop
 from servers.loopback import HOST
 
 MOST_BYTES = 1 << 30
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass
@@ -49,7 +52,9 @@ class ResumingRegistry:
             [
                 web.get("/token", self._token),
                 web.get("/v2/", self._ping),
-                web.head("/v2/{name:.+}/blobs/{digest}", self._has),
+                web.get("/v2/{name:.+}/tags/list", self._tags),
+                web.get("/v2/{name:.+}/referrers/{digest}", self._referrers),
+                web.get("/v2/{name:.+}/blobs/{digest}", self._blob),  # HEAD as well
                 web.post("/v2/{name:.+}/blobs/uploads/", self._begin),
                 web.patch("/v2/{name:.+}/blobs/uploads/{upload}", self._patch),
                 web.put("/v2/{name:.+}/blobs/uploads/{upload}", self._finish),
@@ -87,8 +92,34 @@ class ResumingRegistry:
     async def _ping(self, request: web.Request) -> web.Response:
         return web.json_response({})
 
-    async def _has(self, request: web.Request) -> web.Response:
-        return web.Response(status=200 if request.match_info["digest"] in self.blobs else 404)
+    async def _blob(self, request: web.Request) -> web.Response:
+        content = self.blobs.get(request.match_info["digest"])
+        return web.Response(status=404) if content is None else web.Response(body=content)
+
+    async def _tags(self, request: web.Request) -> web.Response:
+        tags = sorted(name for name in self.manifests if not name.startswith("sha256:"))
+        return web.json_response({"name": request.match_info["name"], "tags": tags}, status=200 if tags else 404)
+
+    async def _referrers(self, request: web.Request) -> web.Response:
+        """As the distribution specification 1.1 has it."""
+        wanted = request.match_info["digest"]
+        found = [
+            self._referrer(digest, content)
+            for digest, content in sorted(self.manifests.items())
+            if digest.startswith("sha256:") and (json.loads(content).get("subject") or {}).get("digest") == wanted
+        ]
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
+        return web.json_response(index, content_type=INDEX)
+
+    def _referrer(self, digest: str, content: bytes) -> dict:
+        manifest = json.loads(content)
+        return {
+            "mediaType": manifest["mediaType"],
+            "digest": digest,
+            "size": len(content),
+            "artifactType": manifest.get("artifactType") or manifest["config"]["mediaType"],
+            "annotations": manifest.get("annotations", {}),
+        }
 
     async def _begin(self, request: web.Request) -> web.Response:
         upload = secrets.token_hex(4)
@@ -126,9 +157,14 @@ class ResumingRegistry:
 
     async def _tag(self, request: web.Request) -> web.Response:
         content = await request.read()
+        manifest = json.loads(content)
+        needed = [manifest["config"], *manifest["layers"]]
+        if missing := [part["digest"] for part in needed if part["digest"] not in self.blobs]:
+            return web.json_response({"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": missing[0]}]}, status=400)
         self.manifests[request.match_info["reference"]] = content
         self.manifests[f"sha256:{hashlib.sha256(content).hexdigest()}"] = content
-        return web.Response(status=201)
+        subject = (manifest.get("subject") or {}).get("digest")
+        return web.Response(status=201, headers={"OCI-Subject": subject} if subject else {})
 
     async def _manifest(self, request: web.Request) -> web.Response:
         content = self.manifests.get(request.match_info["reference"])

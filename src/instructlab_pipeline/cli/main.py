@@ -25,6 +25,7 @@ COMMANDS = {
         "Show a sample's way back, or a document's forward.",
     ),
     "stage": ("instructlab_pipeline.cli.run", "stage", "Perform one stage of a run: what a pod does."),
+    "verify": ("instructlab_pipeline.cli.verify", "verify", "Follow a published image back to its taxonomy."),
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, export and patch the parameters."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
 }

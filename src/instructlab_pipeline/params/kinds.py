@@ -233,6 +233,12 @@ IMAGE = Kind(
     read=_unless(uris.image_fault),
     schema={"type": "string", "pattern": "^(oci:.|[^@]+/[^@]+$)"},
 )
+BASE_IMAGE = Kind(
+    name="OCI URI",
+    valid="REGISTRY/REPOSITORY:TAG, REGISTRY/REPOSITORY@sha256:DIGEST, or oci:DIRECTORY:TAG",
+    read=_unless(uris.base_image_fault),
+    schema={"type": "string", "pattern": "^(oci:.|[^@]+/[^@]+(@sha256:[0-9a-f]{64})?$)"},
+)
 ENDPOINT = Kind(
     name="Endpoint URL",
     valid=f"the base URL of an OpenAI-compatible API, such as https://HOST/v1, or {uris.BUILTIN_TEACHER}",

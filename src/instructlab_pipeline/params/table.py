@@ -340,6 +340,24 @@ class Parameters:
     output_registry_insecure: bool = OUTPUT.addition(
         kinds.BOOLEAN, False, "Whether the registry may be spoken to over plain HTTP, as one on this machine often is."
     )
+    output_overwrite_version: bool = OUTPUT.addition(
+        kinds.BOOLEAN,
+        False,
+        "Whether output_model_version may be published again with another model. Else that is refused, and nothing is "
+        "sent.",
+    )
+    output_modelcar_base_image: str | None = OUTPUT.addition(
+        kinds.BASE_IMAGE,
+        None,
+        "The image whose layers come below the model's, for runtimes that start the image as a container, such as "
+        "KServe's sidecar mode, which needs a shell in it. Where unset, the image holds the model alone.",
+    )
+    output_signing_key: str | None = OUTPUT.addition(
+        kinds.TEXT,
+        None,
+        "A PEM file with a private key on the curve P-256, which signs the image for cosign and the proofs that are "
+        "attached to it. Its password, if it has one, comes from COSIGN_PASSWORD.",
+    )
 
 
 PARAMETERS: Mapping[str, Parameter] = {

@@ -19,6 +19,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 # The grammar of github.com/distribution/reference.
 _REGISTRY = re.compile(rf"(?=localhost$|.*[.:]){_HOST}(?::[0-9]{{1,5}})?")  # org/model would be on Docker Hub
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_IMAGE_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 # `git check-ref-format`, as far as a revision given by a person needs it.
@@ -76,6 +77,11 @@ def image_fault(text: str) -> str | None:
     if not slash or _REGISTRY.fullmatch(registry) is None:
         return "does not start with a registry such as quay.io or localhost:5000"
     return _repository_fault(*_name_and_tag(name))
+
+
+def base_image_fault(text: str) -> str | None:
+    """An image that is only read, which a digest may name."""
+    return image_fault(_IMAGE_DIGEST.sub("", text))
 
 
 def is_layout(image: str) -> bool:

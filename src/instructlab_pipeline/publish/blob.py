@@ -1,12 +1,14 @@
 """Bytes that are written down nowhere until someone reads them: memory and whole files, one after the other."""
 
+import asyncio
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.publish.steps import in_steps
 
 CHUNK_BYTES = 1 << 20
 
@@ -31,37 +33,51 @@ class Blob:
     def size(self) -> int:
         return sum(_size(piece) for piece in self.pieces)
 
-    def hashing(self) -> Generator[None, None, str]:
-        """One step for each chunk, then `sha256:...` of all bytes; every file is checked against its seal on the way.
+    async def digest(self) -> str:
+        """`sha256:...` of all bytes; meanwhile, on another core, every file is checked against its seal.
 
         Raises:
             SourceError: a file was changed or cut since it was sealed.
         """
-        whole = hashlib.sha256()
-        for piece in self.pieces:
-            for chunk in [piece] if isinstance(piece, bytes) else _checked(piece):
-                whole.update(chunk)
-                yield
-        return f"sha256:{whole.hexdigest()}"
+        digest, _ = await asyncio.gather(in_steps(self._hashing()), in_steps(self._checking()))
+        return digest
+
+    async def stream(self, start: int = 0) -> AsyncIterator[bytes]:
+        """The bytes from `start` on, read in threads."""
+        chunks = self.chunks(start)
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            yield chunk
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
-        """The bytes from `start` on."""
+        """The bytes from `start` on, none of the chunks empty."""
         for piece in self.pieces:
             size = _size(piece)
             if start < size:
                 yield from [piece[start:]] if isinstance(piece, bytes) else _read(piece.path, start)
             start = max(0, start - size)
 
+    def _hashing(self) -> Generator[None, None, str]:
+        whole = hashlib.sha256()
+        for chunk in self.chunks():
+            whole.update(chunk)
+            yield
+        return f"sha256:{whole.hexdigest()}"
+
+    def _checking(self) -> Generator[None, None, None]:
+        for piece in self.pieces:
+            if isinstance(piece, SealedFile):
+                yield from _check(piece)
+
 
 def _size(piece: Piece) -> int:
     return len(piece) if isinstance(piece, bytes) else piece.size
 
 
-def _checked(file: SealedFile) -> Iterator[bytes]:
+def _check(file: SealedFile) -> Generator[None, None, None]:
     own = hashlib.sha256()
     for chunk in _read(file.path, 0):
         own.update(chunk)
-        yield chunk
+        yield
     if own.hexdigest() != file.sha256:
         raise SourceError(
             f"{file.path} was changed after it was sealed",

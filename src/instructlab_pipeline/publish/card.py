@@ -1,25 +1,14 @@
 """What an image says of itself: annotations for programs, a model card for people. Pure."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
+from instructlab_pipeline.publish.origin import Origin, shown_uri
+from instructlab_pipeline.publish.proof import evaluation_record
+
 PREFIX = "ai.instructlab.pipeline"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a model comes from. Digests are of sealed artifacts; `verdict` is the final evaluation's record."""
-
-    name: str
-    version: str
-    base_model: str
-    base_digest: str
-    taxonomy: str
-    commit: str
-    dataset_digest: str
-    verdict: Mapping[str, Any]
+EVALUATION = f"{PREFIX}.evaluation"
 
 
 def annotations(origin: Origin) -> dict[str, str]:
@@ -34,6 +23,8 @@ def annotations(origin: Origin) -> dict[str, str]:
         f"{PREFIX}.taxonomy": shown_uri(origin.taxonomy),
         f"{PREFIX}.taxonomy.commit": origin.commit,
         f"{PREFIX}.dataset.digest": f"sha256:{origin.dataset_digest}",
+        f"{PREFIX}.model.digest": f"sha256:{origin.verdict['model']['digest']}",
+        EVALUATION: json.dumps(evaluation_record(origin.verdict), separators=(",", ":"), sort_keys=True),
         f"{PREFIX}.verdict": f"{origin.verdict['verdict']}, {'clear' if origin.verdict['clear'] else 'not clear'}",
         **{f"{PREFIX}.metric.{name}": _measured(metric) for name, metric in metrics},
     }
@@ -81,13 +72,6 @@ def model_card(origin: Origin) -> str:
             "",
         ]
     )
-
-
-def shown_uri(uri: str) -> str:
-    """The URI; of a path on someone's machine only its last name, as the rest is nobody's business but theirs."""
-    if uri.startswith("file:") or ("://" not in uri and "@" not in uri):
-        return PurePosixPath(uri.removeprefix("file:")).name
-    return uri
 
 
 def _measured(metric: Mapping[str, Any]) -> str:

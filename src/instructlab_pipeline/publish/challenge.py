@@ -17,8 +17,8 @@ class Challenge:
     realm: str = ""
     service: str = ""
 
-    def token_url(self, scope: str) -> str:
-        query = {"service": self.service, "scope": scope} if self.service else {"scope": scope}
+    def token_url(self, scopes: Sequence[str]) -> str:
+        query = [*([("service", self.service)] if self.service else []), *(("scope", scope) for scope in scopes)]
         return f"{self.realm}{'&' if '?' in self.realm else '?'}{urlencode(query)}"
 
 

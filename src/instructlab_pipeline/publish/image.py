@@ -6,7 +6,7 @@ large file alone in its layer is sent again only when it changed.
 
 import hashlib
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -18,6 +18,7 @@ from instructlab_pipeline.publish.blob import Blob, Piece
 ROOT = "models"  # where KServe looks for a model in an image
 LARGE_BYTES = 16 << 20  # from here on, a file has a layer of its own
 FORMAT = 1  # raise it when the same entries give other bytes
+LAYER_FILES = "ai.instructlab.pipeline.layer.files"  # annotation of a layer: its `identity`
 _END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -40,7 +41,7 @@ class Layer:
     @cached_property
     def identity(self) -> str:
         """The same for layers with the same bytes, told from what is known of their files without reading them."""
-        return digest_of([FORMAT, *([entry.path, entry.size, _sha256(entry.content)] for entry in self.entries)])
+        return identity_of({entry.path: _sha256(entry.content) for entry in self.entries})
 
     @cached_property
     def blob(self) -> Blob:
@@ -56,6 +57,11 @@ def layers(entries: Iterable[Entry]) -> tuple[Layer, ...]:
     small = tuple(entry for entry in ordered if entry.size < LARGE_BYTES)
     alone = tuple(Layer(entries=(entry,)) for entry in ordered if entry.size >= LARGE_BYTES)
     return (*alone, Layer(entries=small)) if small else alone
+
+
+def identity_of(files: Mapping[str, str]) -> str:
+    """Of a layer with these files, sha256 by path."""
+    return digest_of([FORMAT, sorted(files.items())])
 
 
 def _sha256(content: Piece) -> str:

@@ -3,11 +3,12 @@
 A layout may hold other images: their tags are kept. A blob appears under its digest when it is complete.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,16 @@ from typing import Any
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.errors import ServiceError, SourceError, UsageError, boundary
 from instructlab_pipeline.publish.blob import Blob
-from instructlab_pipeline.publish.destination import Sent
-from instructlab_pipeline.publish.oci import INDEX_TYPE, MANIFEST_TYPE, Descriptor, describe
-from instructlab_pipeline.publish.steps import in_steps
+from instructlab_pipeline.publish.destination import Content, Sent
+from instructlab_pipeline.publish.oci import (
+    INDEX_TYPE,
+    Descriptor,
+    checked,
+    describe,
+    media_type_of,
+    referrer_record,
+    subject_of,
+)
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -68,42 +76,61 @@ class Layout:
         path = self._path(descriptor.digest)
         return path.is_file() and path.stat().st_size == descriptor.size
 
-    async def put(self, descriptor: Descriptor, blob: Blob, sent: Sent) -> None:
+    async def is_empty(self) -> bool:
+        return not self._entries()
+
+    async def put(self, content: Content, sent: Sent) -> None:
         with self.writing():
-            await in_steps(self._write(descriptor, blob, sent))
+            await self._write(content, sent)
+
+    async def borrow(self, _descriptor: Descriptor, _repository: str) -> bool:
+        return False  # all images of a layout share their blobs
 
     async def tag(self, tag: str, manifest: bytes) -> None:
-        descriptor = describe(MANIFEST_TYPE, manifest)
+        descriptor = describe(media_type_of(manifest), manifest)
         with self.writing():
-            await in_steps(self._write(descriptor, Blob((manifest,)), lambda _: None))
-            self._point(tag, descriptor)
+            await self._write(Blob((manifest,)), lambda _: None)
+            if tag != descriptor.digest:
+                others = [entry for entry in self._entries() if _tag_of(entry) != tag]
+                self._list([*others, {**descriptor.record(), "annotations": {REF_NAME: tag}}])
+
+    async def attach(self, manifest: bytes) -> None:
+        entry = referrer_record(manifest)
+        with self.writing():
+            await self._write(Blob((manifest,)), lambda _: None)
+            self._list([*(other for other in self._entries() if other != entry), entry])
 
     async def read(self, reference: str) -> bytes | None:
         tagged = (entry["digest"] for entry in self._entries() if _tag_of(entry) == reference)
         digest = reference if reference.startswith("sha256:") else next(tagged, None)
         return self._path(digest).read_bytes() if digest and self._path(digest).is_file() else None
 
-    def _write(self, descriptor: Descriptor, blob: Blob, sent: Sent) -> Generator[None, None, None]:
+    async def fetch(self, descriptor: Descriptor) -> bytes:
+        with boundary(SourceError, f"reading {descriptor.digest} in {self._directory}", remedy="copy the image anew"):
+            return checked(descriptor, self._path(descriptor.digest).read_bytes())
+
+    async def referrers(self, digest: str) -> list[dict[str, Any]]:
+        manifests = [(entry, await self.read(entry["digest"])) for entry in self._entries() if _tag_of(entry) is None]
+        return [entry for entry, manifest in manifests if manifest and subject_of(manifest) == digest]
+
+    async def _write(self, content: Content, sent: Sent) -> None:
         self._blobs.mkdir(parents=True, exist_ok=True)
-        draft = self._path(f".{descriptor.digest}")  # one that a crash left is written over
-        whole = hashlib.sha256()
+        digest, whole = await content.digest(), hashlib.sha256()
+        draft = self._path(f".{digest}")  # one that a crash left is written over
         with draft.open("wb") as file:
-            for chunk in blob.chunks():
-                file.write(chunk)
-                whole.update(chunk)
+            async for chunk in content.stream():
+                await asyncio.to_thread(file.write, chunk)
+                await asyncio.to_thread(whole.update, chunk)
                 sent(len(chunk))
-                yield
             file.flush()
-            os.fsync(file.fileno())
-        if f"sha256:{whole.hexdigest()}" != descriptor.digest:
+            await asyncio.to_thread(os.fsync, file.fileno())
+        if f"sha256:{whole.hexdigest()}" != digest:
             draft.unlink()
             raise SourceError("a file was changed while it was published", remedy="run the same command again")
-        draft.replace(self._path(descriptor.digest))
+        draft.replace(self._path(digest))
 
-    def _point(self, tag: str, descriptor: Descriptor) -> None:
-        others = [entry for entry in self._entries() if _tag_of(entry) != tag]
-        entry = {**descriptor.record(), "annotations": {REF_NAME: tag}}
-        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [*others, entry]}
+    def _list(self, entries: Sequence[dict[str, Any]]) -> None:
+        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
         write_atomically(self._directory / "oci-layout", '{"imageLayoutVersion":"1.0.0"}')
         write_atomically(self._directory / "index.json", json.dumps(index, separators=(",", ":")))
 

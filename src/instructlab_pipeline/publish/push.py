@@ -1,19 +1,23 @@
 """From layers to a tagged image at a destination, read back and compared.
 
-Each layer is hashed, looked up and sent on its own, so that one is hashed while another is on its way.
+Each layer is hashed, looked up and sent on its own: some are hashed, on all cores, while others are on their way. Of an
+empty repository nothing needs to be asked, so there a layer leaves while it is hashed.
 """
 
 import asyncio
+import os
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.events import Events
+from instructlab_pipeline.publish.base_image import NO_BASE, BaseImage
 from instructlab_pipeline.publish.blob import Blob
 from instructlab_pipeline.publish.destination import Destination
-from instructlab_pipeline.publish.image import Layer
+from instructlab_pipeline.publish.image import LAYER_FILES, Layer
 from instructlab_pipeline.publish.memory import Memory
 from instructlab_pipeline.publish.oci import (
     CONFIG_TYPE,
@@ -24,94 +28,155 @@ from instructlab_pipeline.publish.oci import (
     digest_of_bytes,
     manifest_document,
 )
-from instructlab_pipeline.publish.steps import in_steps
 
 AT_ONCE = 4  # layers on their way
+HASHED_AT_ONCE = max(2, (os.cpu_count() or 2) // 2)  # each takes two cores: the layer's digest, and its file's seal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
+    """`fixed` is the tag, if any, that must not mean another image from one day to the next."""
+
     layers: Sequence[Layer]
     annotations: Mapping[str, str]
-    tags: Sequence[str]
+    fixed: str | None = None
+    base: BaseImage = NO_BASE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
     """`size_bytes` is all of the image; `bytes_sent` what of it had to be written."""
 
-    digest: str
+    manifest: bytes
     size_bytes: int
     layers: Sequence[Descriptor]
     layers_sent: int
     bytes_sent: int
 
+    @property
+    def digest(self) -> str:
+        return digest_of_bytes(self.manifest)
+
 
 async def push(image: Image, destination: Destination, *, memory: Memory, events: Events) -> Pushed:
-    """Write every blob that is not there, then the manifest under each tag.
+    """Write every blob that is not there, then the manifest, under its digest alone.
 
     Raises:
         SourceError: a file is not what was sealed.
-        ServiceError: the destination failed, or holds another manifest than was sent.
+        UsageError: the fixed tag means another image; nothing was sent.
+        ServiceError: the destination failed.
     """
-    way = _Way(destination, memory, events, total=sum(layer.blob.size for layer in image.layers))
-    layers = await _all([way.deliver(layer) for layer in image.layers])
-    config = await way.deliver_document(CONFIG_TYPE, config_document(layers, image.annotations))
-
-    manifest = manifest_document(config, layers, image.annotations)
-    digest = digest_of_bytes(manifest)
-    for tag in image.tags:
-        await destination.tag(tag, manifest)
-    await _read_back(destination, [digest, *image.tags], digest)
+    way = _Way(image, destination, memory, events, empty=await destination.is_empty())
+    if image.fixed is not None and not way.empty:
+        await _require_free(image.fixed, destination, way)
+    layers = await _all([*map(way.deliver_base, image.base.layers), *map(way.deliver, image.layers)])
+    config, manifest = _documents(image, layers)
+    await way.deliver_document(config)
+    await destination.tag(digest_of_bytes(manifest), manifest)
     return Pushed(
-        digest=digest,
-        size_bytes=sum(part.size for part in (*layers, config)) + len(manifest),
+        manifest=manifest,
+        size_bytes=sum(layer.size for layer in layers) + len(config) + len(manifest),
         layers=layers,
         layers_sent=way.layers_sent,
         bytes_sent=way.bytes_sent,
     )
 
 
+async def tag_all(tags: Sequence[str], pushed: Pushed, destination: Destination) -> None:
+    """Let every tag mean the image, and read it back under each and under its digest.
+
+    Raises:
+        ServiceError: the destination failed, or holds another manifest than was sent.
+    """
+    for tag in tags:
+        await destination.tag(tag, pushed.manifest)
+    for reference in (pushed.digest, *tags):
+        held = await destination.read(reference)
+        if held != pushed.manifest:
+            raise ServiceError(
+                f"{reference} was written as {pushed.digest}, but is {held and digest_of_bytes(held)} when read back",
+                remedy="see whether someone else publishes under the same tag, then run again",
+            )
+
+
 @dataclass
 class _Way:
-    """Blobs on their way, and how many bytes of them have gone."""
+    """Blobs on their way, and how many bytes of them have gone. `empty`: the destination had none before."""
 
+    image: Image
     destination: Destination
     memory: Memory
     events: Events
-    total: int
+    empty: bool
     bytes_sent: int = 0
     layers_sent: int = 0
     _skipped: int = 0
     _telling: threading.Lock = field(default_factory=threading.Lock)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _cores: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHED_AT_ONCE))
+
+    @cached_property
+    def total(self) -> int:
+        own = sum(layer.blob.size for layer in self.image.layers)
+        return own + sum(layer.size for layer in self.image.base.layers)
+
+    async def foreseen(self) -> list[Descriptor]:
+        """What the layers will be, without sending any."""
+        return [*self.image.base.layers, *await _all([self._foreseen(layer) for layer in self.image.layers])]
 
     async def deliver(self, layer: Layer) -> Descriptor:
+        known = self.memory.digest(layer)
+        if known is not None and await self._is_there(_described(known, layer)):
+            return _described(known, layer)
+        if not self.empty:
+            descriptor = await self._descriptor(layer)
+            if await self._is_there(descriptor) or await self._is_borrowed(descriptor, self.memory.repository(layer)):
+                return descriptor
         async with self._room:
-            known = self.memory.digest(layer)
-            if known is not None and await self._is_there(_descriptor(known, layer)):
-                return _descriptor(known, layer)
-            digest = await in_steps(layer.blob.hashing())
-            self.memory.keep(layer, digest)
-            descriptor = _descriptor(digest, layer)
-            if not await self._is_there(descriptor):
-                await self.destination.put(descriptor, layer.blob, self._sent)
-                self.layers_sent += 1
-            return descriptor
+            await self.destination.put(self._packed[layer.identity], self._sent)
+        self.layers_sent += 1
+        self.memory.keep_repository(layer)
+        return await self._descriptor(layer)
 
-    async def deliver_document(self, media_type: str, content: bytes) -> Descriptor:
-        descriptor = describe(media_type, content)
-        if not await self.destination.has(descriptor):
-            await self.destination.put(descriptor, Blob((content,)), self._sent)
-        return descriptor
+    async def deliver_base(self, layer: Descriptor) -> Descriptor:
+        base = self.image.base
+        if not await self._is_there(layer) and not await self._is_borrowed(layer, base.repository):
+            async with self._room:
+                await self.destination.put(Blob((await base.fetch(layer),)), self._sent)
+            self.layers_sent += 1
+        return layer
+
+    async def deliver_document(self, content: bytes) -> None:
+        if not await self.destination.has(describe(CONFIG_TYPE, content)):
+            await self.destination.put(Blob((content,)), self._sent)
+
+    @cached_property
+    def _packed(self) -> "dict[str, _Packed]":
+        return {layer.identity: _Packed(layer, self.memory, self._cores) for layer in self.image.layers}
+
+    async def _foreseen(self, layer: Layer) -> Descriptor:
+        known = self.memory.digest(layer)
+        return await self._descriptor(layer) if known is None else _described(known, layer)
+
+    async def _descriptor(self, layer: Layer) -> Descriptor:
+        return _described(await self._packed[layer.identity].digest(), layer)
 
     async def _is_there(self, descriptor: Descriptor) -> bool:
         if not await self.destination.has(descriptor):
             return False
-        with self._telling:
-            self._skipped += descriptor.size
-            self._tell()
+        self._skip(descriptor.size)
         return True
+
+    async def _is_borrowed(self, descriptor: Descriptor, repository: str | None) -> bool:
+        if repository is None or not await self.destination.borrow(descriptor, repository):
+            return False
+        self._skip(descriptor.size)
+        return True
+
+    def _skip(self, count: int) -> None:
+        with self._telling:
+            self._skipped += count
+            self._tell()
 
     def _sent(self, count: int) -> None:
         """Called from whichever thread writes."""
@@ -124,8 +189,61 @@ class _Way:
         self.events.progress("publish", done, self.total, unit="B")
 
 
-def _descriptor(digest: str, layer: Layer) -> Descriptor:
-    return Descriptor(media_type=LAYER_TYPE, digest=digest, size=layer.blob.size)
+@dataclass
+class _Packed:
+    """A layer as the content of a blob: hashed once, for whoever asks first, and remembered."""
+
+    layer: Layer
+    memory: Memory
+    cores: asyncio.Semaphore
+    _hashing: asyncio.Task[str] | None = None
+
+    @property
+    def size(self) -> int:
+        return self.layer.blob.size
+
+    async def digest(self) -> str:
+        self._hashing = self._hashing or asyncio.create_task(self._hashed())
+        return await self._hashing
+
+    async def stream(self, start: int = 0) -> AsyncIterator[bytes]:
+        """From the first byte on, hashing goes on beside sending."""
+        self._hashing = self._hashing or asyncio.create_task(self._hashed())
+        async for chunk in self.layer.blob.stream(start):
+            yield chunk
+
+    async def _hashed(self) -> str:
+        async with self.cores:
+            digest = await self.layer.blob.digest()
+        self.memory.keep(self.layer, digest)
+        return digest
+
+
+def _described(digest: str, layer: Layer) -> Descriptor:
+    """Says of itself which sealed files it was made from."""
+    return Descriptor(
+        media_type=LAYER_TYPE, digest=digest, size=layer.blob.size, annotations={LAYER_FILES: layer.identity}
+    )
+
+
+def _documents(image: Image, layers: Sequence[Descriptor]) -> tuple[bytes, bytes]:
+    """Configuration and manifest."""
+    own = layers[len(image.base.layers) :]
+    config = config_document([layer.digest for layer in own], image.annotations, base=image.base.config)
+    return config, manifest_document(describe(CONFIG_TYPE, config), layers, image.annotations)
+
+
+async def _require_free(tag: str, destination: Destination, way: _Way) -> None:
+    held = await destination.read(tag)
+    if held is None:
+        return
+    _, manifest = _documents(way.image, await way.foreseen())
+    if held != manifest:
+        raise UsageError(
+            f"version {tag} is published already, as {digest_of_bytes(held)}: this image is another one, "
+            f"{digest_of_bytes(manifest)}. Nothing was sent",
+            remedy="raise output_model_version, or set output_overwrite_version=true to let the version mean this one",
+        )
 
 
 async def _all(deliveries: Sequence[Coroutine[Any, Any, Descriptor]]) -> list[Descriptor]:
@@ -136,13 +254,3 @@ async def _all(deliveries: Sequence[Coroutine[Any, Any, Descriptor]]) -> list[De
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-async def _read_back(destination: Destination, references: Sequence[str], digest: str) -> None:
-    for reference in references:
-        held = await destination.read(reference)
-        if held is None or digest_of_bytes(held) != digest:
-            raise ServiceError(
-                f"{reference} was written as {digest}, but is {held and digest_of_bytes(held)} when read back",
-                remedy="see whether someone else publishes under the same tag, then run again",
-            )

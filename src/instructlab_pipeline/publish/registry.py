@@ -3,17 +3,28 @@
 A blob that is there already is not sent. An upload that breaks goes on where the registry says it stands.
 """
 
+import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from instructlab_pipeline.errors import ServiceError
-from instructlab_pipeline.publish.blob import Blob
 from instructlab_pipeline.publish.credentials import DOCKER_HUB, find_credentials
-from instructlab_pipeline.publish.destination import Sent
-from instructlab_pipeline.publish.oci import MANIFEST_TYPE, Descriptor
+from instructlab_pipeline.publish.destination import Content, Sent
+from instructlab_pipeline.publish.oci import (
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Descriptor,
+    checked,
+    index_document,
+    media_type_of,
+    referrer_record,
+    referrers_tag,
+    subject_of,
+)
 from instructlab_pipeline.publish.reference import RegistryReference
 from instructlab_pipeline.publish.refusal import Reply
 from instructlab_pipeline.publish.transport import (
@@ -28,12 +39,22 @@ from instructlab_pipeline.publish.transport import (
 
 DOCKER_HUB_API = "registry-1.docker.io"
 CANNOT_GO_ON = frozenset({400, 404, 405, 416})  # answers to the rest of a broken upload: begin it again
+READABLE_TYPES = (
+    MANIFEST_TYPE,
+    INDEX_TYPE,
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 OK, CREATED, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 201, 202, 204, 404
 
 
 @asynccontextmanager
-async def connect(reference: RegistryReference, *, insecure: bool) -> AsyncIterator["Registry"]:
+async def connect(
+    reference: RegistryReference, *, insecure: bool, writing: bool = True, borrowed: Collection[str] = ()
+) -> AsyncIterator["Registry"]:
     """A Destination in the reference's repository. `insecure` is plain HTTP; else TLS, checked by SSL_CERT_FILE.
+
+    `borrowed` names other repositories whose blobs may be taken over.
 
     Raises:
         ServiceError: the registry is not there, not trusted, or does not want us.
@@ -51,6 +72,8 @@ async def connect(reference: RegistryReference, *, insecure: bool) -> AsyncItera
             registry=reference.registry,
             repository=reference.repository,
             credentials=find_credentials(reference.registry, reference.repository),
+            writing=writing,
+            borrowed=sorted({*borrowed} - {reference.repository}),
         )
         await transport.send(Request(method="GET", url=f"{transport.base}/v2/"), expected=frozenset({OK}))
         yield Registry(transport)
@@ -68,25 +91,38 @@ class Registry:
         self._root = f"{transport.base}/v2/{transport.repository}"
 
     async def has(self, descriptor: Descriptor) -> bool:
-        request = Request(method="HEAD", url=f"{self._root}/blobs/{descriptor.digest}")
+        return await self._has(descriptor.digest)
+
+    async def _has(self, digest: str) -> bool:
+        request = Request(method="HEAD", url=f"{self._root}/blobs/{digest}")
         reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND}))
         return reply.status == OK
 
-    async def put(self, descriptor: Descriptor, blob: Blob, sent: Sent) -> None:
+    async def is_empty(self) -> bool:
+        request = Request(method="GET", url=f"{self._root}/tags/list?n=1")
+        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND}))
+        return reply.status == NOT_FOUND or not reply.document.get("tags")
+
+    async def put(self, content: Content, sent: Sent) -> None:
         """One request carries the whole blob; only where it broke does a second one carry the rest."""
-        upload = _Upload(self._transport, self._root, blob, sent)
+        upload = _Upload(self._transport, self._root, content, sent)
         for number in range(1, ATTEMPTS + 1):
             try:
                 await upload.advance()
-                await upload.finish(descriptor.digest)
+                await upload.finish(await content.digest())
             except Broken as broken:
                 if number == ATTEMPTS:
                     raise self._transport.gave_up(broken) from None
                 await pause(number, broken)
-                if await self.has(descriptor):
+                if await self._has(await content.digest()):
                     return
             else:
                 return
+
+    async def borrow(self, descriptor: Descriptor, repository: str) -> bool:
+        request = _begin(self._root, f"?mount={descriptor.digest}&from={repository}")
+        reply = await self._transport.send(request, expected=frozenset({CREATED, ACCEPTED}))
+        return reply.status == CREATED  # else an upload was begun, which nobody will finish
 
     async def rehearse(self) -> None:
         """Begin an upload and cancel it: whether we may write here, at the price of two requests."""
@@ -95,25 +131,54 @@ class Registry:
         await self._transport.send(request, expected=frozenset({OK, ACCEPTED, NO_CONTENT, *CANNOT_GO_ON}))
 
     async def tag(self, tag: str, manifest: bytes) -> None:
-        request = Request(
-            method="PUT",
-            url=f"{self._root}/manifests/{tag}",
-            headers={"Content-Type": MANIFEST_TYPE, "Content-Length": str(len(manifest))},
-            body=_whole(manifest),
-        )
-        await self._transport.send(request, expected=frozenset({CREATED, OK, ACCEPTED}))
+        await self._write(tag, manifest)
+
+    async def attach(self, manifest: bytes) -> None:
+        """Where the registry does not say that it lists the subject's referrers, a tag lists them."""
+        record = referrer_record(manifest)
+        reply = await self._write(record["digest"], manifest)
+        subject = subject_of(manifest)
+        if subject is not None and "Oci-Subject" not in reply.headers:
+            listed = [other for other in await self._listed_by_tag(subject) if other != record]
+            await self._write(referrers_tag(subject), index_document([*listed, record]))
 
     async def read(self, reference: str) -> bytes | None:
-        request = Request(method="GET", url=f"{self._root}/manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
+        accept = ", ".join(READABLE_TYPES)
+        request = Request(method="GET", url=f"{self._root}/manifests/{reference}", headers={"Accept": accept})
         reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND}))
         return reply.content if reply.status == OK else None
+
+    async def fetch(self, descriptor: Descriptor) -> bytes:
+        request = Request(method="GET", url=f"{self._root}/blobs/{descriptor.digest}")
+        reply = await self._transport.send(request, expected=frozenset({OK}))
+        return checked(descriptor, reply.content)
+
+    async def referrers(self, digest: str) -> list[dict[str, Any]]:
+        request = Request(method="GET", url=f"{self._root}/referrers/{digest}", headers={"Accept": INDEX_TYPE})
+        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *CANNOT_GO_ON}))
+        if reply.status == OK:
+            return list(reply.document.get("manifests") or [])
+        return await self._listed_by_tag(digest)
+
+    async def _listed_by_tag(self, digest: str) -> list[dict[str, Any]]:
+        content = await self.read(referrers_tag(digest))
+        return [] if content is None else list(json.loads(content).get("manifests") or [])
+
+    async def _write(self, reference: str, manifest: bytes) -> Reply:
+        request = Request(
+            method="PUT",
+            url=f"{self._root}/manifests/{reference}",
+            headers={"Content-Type": media_type_of(manifest), "Content-Length": str(len(manifest))},
+            body=_whole(manifest),
+        )
+        return await self._transport.send(request, expected=frozenset({CREATED, OK, ACCEPTED}))
 
 
 class _Upload:
     """One blob's way into the registry: begun, advanced as far as the connection holds, finished."""
 
-    def __init__(self, transport: Transport, root: str, blob: Blob, sent: Sent) -> None:
-        self._transport, self._root, self._blob, self._sent = transport, root, blob, sent
+    def __init__(self, transport: Transport, root: str, content: Content, sent: Sent) -> None:
+        self._transport, self._root, self._content, self._sent = transport, root, content, sent
         self._location: str | None = None
         self._goes_on = False  # whether a part of it broke before
 
@@ -124,7 +189,7 @@ class _Upload:
             Broken: not all of it arrived; call again.
         """
         start = await self._standing()
-        if start < self._blob.size:
+        if start < self._content.size:
             self._moved_to(await self._step(self._rest(start), frozenset({ACCEPTED, NO_CONTENT})))
 
     async def finish(self, digest: str) -> None:
@@ -156,7 +221,7 @@ class _Upload:
 
     def _rest(self, start: int) -> Request:
         assert self._location is not None
-        size = self._blob.size
+        size = self._content.size
         place = {"Content-Range": f"{start}-{size - 1}"} if start else {}
         return Request(
             method="PATCH",
@@ -166,7 +231,7 @@ class _Upload:
         )
 
     async def _chunks(self, start: int) -> AsyncIterator[bytes]:
-        for chunk in self._blob.chunks(start):
+        async for chunk in self._content.stream(start):
             self._sent(len(chunk))
             yield chunk
 
@@ -174,8 +239,8 @@ class _Upload:
         self._location = _location(reply, self._root)
 
 
-def _begin(root: str) -> Request:
-    return Request(method="POST", url=f"{root}/blobs/uploads/", headers={"Content-Length": "0"})
+def _begin(root: str, query: str = "") -> Request:
+    return Request(method="POST", url=f"{root}/blobs/uploads/{query}", headers={"Content-Length": "0"})
 
 
 def _location(reply: Reply, root: str) -> str:

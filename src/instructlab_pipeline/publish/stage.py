@@ -5,26 +5,34 @@ published.json  {reference, pinned, tags, digest, size_bytes, layers}
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, fields
 from typing import Any
 
+from instructlab_pipeline import __version__
 from instructlab_pipeline.artifacts import Artifact, Facts, write_atomically
 from instructlab_pipeline.errors import GateError
+from instructlab_pipeline.publish.attachments import Subject, attach, sign, signed
+from instructlab_pipeline.publish.base_image import BaseImage, open_base
 from instructlab_pipeline.publish.blob import SealedFile
-from instructlab_pipeline.publish.card import Origin, annotations, model_card
+from instructlab_pipeline.publish.card import annotations, model_card
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.gate import require_pass
-from instructlab_pipeline.publish.image import Entry, Layer, layers
+from instructlab_pipeline.publish.image import LAYER_FILES, Entry, Layer, layers
 from instructlab_pipeline.publish.layout import open_layout, require_usable
 from instructlab_pipeline.publish.memory import Memory
+from instructlab_pipeline.publish.origin import Making, Origin
 from instructlab_pipeline.publish.presence import absence
-from instructlab_pipeline.publish.push import Image, Pushed, push
-from instructlab_pipeline.publish.reference import Reference, RegistryReference, parse, version_tag
+from instructlab_pipeline.publish.proof import card_document, materials, provenance, test_result
+from instructlab_pipeline.publish.push import Image, Pushed, push, tag_all
+from instructlab_pipeline.publish.reference import Reference, RegistryReference, locate, parse, version_tag
 from instructlab_pipeline.publish.registry import connect
-from instructlab_pipeline.stage import Context
+from instructlab_pipeline.publish.signature import Signer, load_signer
+from instructlab_pipeline.stage import Context, unkeyed
 
 CARD = "README.md"
+CARRIED = "oci"  # the name of an image in a layout, which can be carried anywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +42,16 @@ class PublishInputs:
     dataset: Artifact
     train_phase_1: Artifact
     train_phase_2: Artifact
+    sdg: Artifact
     eval_final: Artifact
     output_oci_model_uri: str
     output_model_name: str
     output_model_version: str
     output_registry_insecure: bool
+    output_overwrite_version: bool = unkeyed()
+    output_modelcar_base_image: str | None
+    output_signing_key: str | None
+    parameters: Mapping[str, Any] = unkeyed()  # all of them: for the provenance, which tells of what was done
 
 
 def require_destination(output_oci_model_uri: str) -> None:
@@ -52,36 +65,47 @@ def require_destination(output_oci_model_uri: str) -> None:
         require_usable(reference.directory)
 
 
+def require_signing_key(output_signing_key: str | None) -> None:
+    """Refuse a key that cannot sign.
+
+    Raises:
+        UsageError: it cannot be read or opened.
+    """
+    if output_signing_key is not None:
+        load_signer(output_signing_key)
+
+
+def fingerprint(inputs: PublishInputs) -> str:
+    """The key that signs, and the base image as it is now; empty where there is neither.
+
+    Raises:
+        ServiceError: the base image's registry cannot be asked.
+    """
+    key = load_signer(inputs.output_signing_key).verifier.fingerprint if inputs.output_signing_key else ""
+    base = asyncio.run(_base_digest(inputs)) if inputs.output_modelcar_base_image else ""
+    return " ".join(filter(None, (key, base)))
+
+
 def run(inputs: PublishInputs, context: Context) -> Facts:
-    """Publish under the reference's tag and the version's.
+    """Publish under the reference's tag and the version's, with the proofs of where the model comes from.
 
     Raises:
         GateError: no verdict of "pass" on the very files that training ended with.
-        SourceError: a file is not what was sealed.
+        SourceError: a file is not what was sealed, or the base image cannot be used.
+        UsageError: the version is published already with another model, or the key cannot sign.
         ServiceError: the registry or the folder cannot be written.
     """
     verdict = _json(inputs.eval_final, "verdict.json")
     files = _tuned_files(inputs)
     require_pass(verdict, {path: file.sha256 for path, file in files.items()})
 
-    reference = parse(inputs.output_oci_model_uri)
-    origin = _origin(inputs, verdict)
-    tags = sorted({reference.tag, version_tag(inputs.output_model_version)})
-    image = Image(layers=_layers(files, origin), annotations=annotations(origin), tags=tags)
-    pushed = _publish(image, reference, insecure=inputs.output_registry_insecure, context=context)
-    record = {
-        "reference": str(reference),
-        "pinned": reference.pinned(pushed.digest),
-        "tags": tags,
-        "digest": pushed.digest,
-        "size_bytes": pushed.size_bytes,
-        "layers": _layer_records(image.layers, pushed),
-    }
+    require_signing_key(inputs.output_signing_key)
+    plan = _plan(inputs, files, _origin(inputs, verdict))
+    pushed = asyncio.run(_publish(plan, inputs, context))
+    record = _record(plan, pushed)
     write_atomically(context.folder / "published.json", json.dumps(record, indent=2) + "\n")
     return {
-        "reference": str(reference),
-        "digest": pushed.digest,
-        "size_bytes": pushed.size_bytes,
+        **{name: record[name] for name in ("reference", "digest", "size_bytes", "signed")},
         "layers": len(pushed.layers),
         "layers_sent": pushed.layers_sent,
         "bytes_sent": pushed.bytes_sent,
@@ -97,20 +121,101 @@ def lost(inputs: PublishInputs, published: Artifact) -> str | None:
     return absence(published, insecure=inputs.output_registry_insecure)
 
 
-def _publish(image: Image, reference: Reference, *, insecure: bool, context: Context) -> Pushed:
-    if isinstance(reference, RegistryReference):
-        return asyncio.run(_push_to_registry(image, reference, insecure=insecure, context=context))
-    with open_layout(reference.directory) as layout:
-        return asyncio.run(_push(image, layout, context))
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is to be published, and where."""
+
+    reference: Reference
+    tags: Sequence[str]
+    origin: Origin
+    card: bytes
+    layers: Sequence[Layer]
+    signer: Signer | None
 
 
-async def _push_to_registry(image: Image, reference: RegistryReference, *, insecure: bool, context: Context) -> Pushed:
-    async with connect(reference, insecure=insecure) as registry:
-        return await _push(image, registry, context)
+def _plan(inputs: PublishInputs, files: Mapping[str, SealedFile], origin: Origin) -> _Plan:
+    reference = parse(inputs.output_oci_model_uri)
+    card = model_card(origin).encode()
+    entries = [Entry(path=CARD, content=card)]
+    entries += [Entry(path=path, content=file) for path, file in files.items() if path != CARD]
+    return _Plan(
+        reference=reference,
+        tags=sorted({reference.tag, version_tag(inputs.output_model_version)}),
+        origin=origin,
+        card=card,
+        layers=layers(entries),
+        signer=load_signer(inputs.output_signing_key) if inputs.output_signing_key else None,
+    )
 
 
-async def _push(image: Image, destination: Destination, context: Context) -> Pushed:
-    return await push(image, destination, memory=Memory(context.cache / "layers"), events=context.events)
+async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> Pushed:
+    """The image, then its proofs, and its tags at last: nobody sees a tag whose proof is not there."""
+    memory = Memory(context.cache / "layers", plan.reference)
+    async with _opened_base(inputs) as base, _opened(plan, base, memory, inputs) as destination:
+        image = Image(
+            layers=plan.layers,
+            annotations={**annotations(plan.origin), **base.annotations},
+            fixed=None if inputs.output_overwrite_version else version_tag(inputs.output_model_version),
+            base=base,
+        )
+        pushed = await push(image, destination, memory=memory, events=context.events)
+        await _prove(plan, pushed, inputs, destination)
+        await tag_all(plan.tags, pushed, destination)
+    return pushed
+
+
+@asynccontextmanager
+async def _opened(plan: _Plan, base: BaseImage, memory: Memory, inputs: PublishInputs) -> AsyncIterator[Destination]:
+    if isinstance(plan.reference, RegistryReference):
+        known = (base.repository, *map(memory.repository, plan.layers))
+        others = [repository for repository in known if repository]
+        async with connect(plan.reference, insecure=inputs.output_registry_insecure, borrowed=others) as registry:
+            yield registry
+    else:
+        with open_layout(plan.reference.directory) as layout:
+            yield layout
+
+
+def _opened_base(inputs: PublishInputs) -> AbstractAsyncContextManager[BaseImage]:
+    """Plain HTTP is for the registry that was asked for, and for no other."""
+    target = parse(inputs.output_oci_model_uri)
+    name = inputs.output_modelcar_base_image
+    return open_base(locate(name) if name else None, target, insecure=inputs.output_registry_insecure)
+
+
+async def _base_digest(inputs: PublishInputs) -> str:
+    async with _opened_base(inputs) as base:
+        return base.digest
+
+
+async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination: Destination) -> None:
+    subject = Subject(pushed.manifest, _untagged(plan.reference))
+    making = _making(inputs)
+    others = [materials(plan.origin, making, pushed.digest), card_document(plan.card)]
+    statements = [
+        test_result(plan.origin, making, pushed.digest),
+        provenance(plan.origin, making, pushed.digest, byproducts=others),
+    ]
+    documents = [*others, *statements]
+    await attach(signed(documents, plan.signer) if plan.signer else documents, subject, destination)
+    if plan.signer:
+        await sign(subject, plan.signer, destination)
+
+
+def _untagged(reference: Reference) -> str:
+    return f"{reference.registry}/{reference.repository}" if isinstance(reference, RegistryReference) else CARRIED
+
+
+def _record(plan: _Plan, pushed: Pushed) -> dict[str, Any]:
+    return {
+        "reference": str(plan.reference),
+        "pinned": plan.reference.pinned(pushed.digest),
+        "tags": plan.tags,
+        "digest": pushed.digest,
+        "size_bytes": pushed.size_bytes,
+        "signed": plan.signer is not None,
+        "layers": _layer_records(plan.layers, pushed),
+    }
 
 
 def _tuned_files(inputs: PublishInputs) -> dict[str, SealedFile]:
@@ -129,11 +234,6 @@ def _tuned_files(inputs: PublishInputs) -> dict[str, SealedFile]:
     )
 
 
-def _layers(files: Mapping[str, SealedFile], origin: Origin) -> tuple[Layer, ...]:
-    card = Entry(path=CARD, content=model_card(origin).encode())
-    return layers([card, *(Entry(path=path, content=file) for path, file in files.items() if path != CARD)])
-
-
 def _origin(inputs: PublishInputs, verdict: Mapping[str, Any]) -> Origin:
     model, taxonomy = _json(inputs.model, "model.json"), _json(inputs.taxonomy, "taxonomy.json")
     return Origin(
@@ -148,10 +248,34 @@ def _origin(inputs: PublishInputs, verdict: Mapping[str, Any]) -> Origin:
     )
 
 
+def _making(inputs: PublishInputs) -> Making:
+    base = _json(inputs.model, "model.json")
+    artifacts = [getattr(inputs, item.name) for item in fields(inputs)]
+    questions = next((file.sha256 for file in inputs.sdg.files if file.path == "evaluation.jsonl"), "")
+    return Making(
+        parameters=inputs.parameters,
+        stages={
+            artifact.kind: {"key": artifact.key, "digest": artifact.digest, "inputs": dict(artifact.inputs)}
+            for artifact in artifacts
+            if isinstance(artifact, Artifact)
+        },
+        evaluation_set=questions,
+        architecture=base["architecture"],
+        num_parameters=base["num_parameters"],
+        program_version=__version__,
+    )
+
+
 def _layer_records(planned: Sequence[Layer], pushed: Pushed) -> list[dict[str, Any]]:
+    """Those of the base image have no files of ours."""
+    files = {layer.identity: [entry.path for entry in layer.entries] for layer in planned}
     return [
-        {"digest": sent.digest, "size_bytes": sent.size, "files": [entry.path for entry in layer.entries]}
-        for layer, sent in zip(planned, pushed.layers, strict=True)
+        {
+            "digest": sent.digest,
+            "size_bytes": sent.size,
+            "files": files.get(sent.annotations.get(LAYER_FILES, ""), []),
+        }
+        for sent in pushed.layers
     ]
 
 

@@ -6,7 +6,7 @@ Neither credentials nor tokens nor the state in an upload's URL ever reach an er
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -58,6 +58,7 @@ class Transport:
     repository: str
     credentials: Credentials | None
     writing: bool = True
+    borrowed: Sequence[str] = ()
     _authorization: str | None = None
     _authorizing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -106,9 +107,7 @@ class Transport:
     async def _exchange(self, request: Request, authorization: str | None = None) -> Reply:
         import aiohttp
 
-        headers = dict(request.headers)
-        if authorization or (self._authorization and self._is_ours(request.url)):
-            headers["Authorization"] = authorization or str(self._authorization)
+        headers = self._headers(request, authorization)
         follow = request.method in {"GET", "HEAD"}
         try:
             async with asyncio.timeout(SILENCE_S) as limit:
@@ -122,6 +121,11 @@ class Transport:
             raise self._untrusted(error) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Broken(_reason(error)) from None
+
+    def _headers(self, request: Request, authorization: str | None = None) -> dict[str, str]:
+        if authorization or (self._authorization and self._is_ours(request.url)):
+            return {**request.headers, "Authorization": authorization or str(self._authorization)}
+        return dict(request.headers)
 
     async def _authorize(self, reply: Reply, used: str | None) -> bool:
         """Take up the registry's challenge; False where we cannot, or did so to no avail."""
@@ -144,8 +148,9 @@ class Transport:
                 f"{self.registry} asks for the credentials at an address without TLS",
                 remedy="tell the registry's administrator: its token service must be served over https",
             )
-        actions = "pull,push" if self.writing else "pull"
-        request = Request(method="GET", url=challenge.token_url(f"repository:{self.repository}:{actions}"))
+        own = f"repository:{self.repository}:{'pull,push' if self.writing else 'pull'}"
+        scopes = [own, *(f"repository:{name}:pull" for name in self.borrowed)]
+        request = Request(method="GET", url=challenge.token_url(scopes))
         reply = await self._exchange(request, self.credentials.basic if self.credentials else None)
         if reply.status in BUSY:
             raise Broken(f"its token service said {reply.status}", pause_s=_retry_after(reply))

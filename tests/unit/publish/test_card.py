@@ -4,9 +4,10 @@ import pytest
 
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import GateError
-from instructlab_pipeline.publish.card import Origin, annotations, model_card, shown_uri
+from instructlab_pipeline.publish.card import annotations, model_card
 from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.oci import LAYER_TYPE, config_document, describe, manifest_document
+from instructlab_pipeline.publish.origin import Origin, shown_uri
 
 FILES = {"config.json": "1" * 64, "model.safetensors": "2" * 64}
 
@@ -97,8 +98,8 @@ def test_paths_on_someones_machine_are_not_published(uri, shown):
 def test_documents_are_the_same_whatever_the_order_of_their_keys():
     layer = describe(LAYER_TYPE, b"layer")
     there, back = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
-    assert config_document([layer], there) == config_document([layer], back)
-    config = json.loads(config_document([layer], there))
+    assert config_document([layer.digest], there, base={}) == config_document([layer.digest], back, base={})
+    config = json.loads(config_document([layer.digest], there, base={}))
     assert config["rootfs"]["diff_ids"] == [layer.digest]
     assert len(config["history"]) == 1
     manifest = json.loads(manifest_document(layer, [layer], back))

@@ -32,10 +32,10 @@ def test_the_first_challenge_that_we_can_meet_is_taken(headers, challenge):
 
 def test_a_token_is_asked_for_with_service_and_scope():
     challenge = Challenge(scheme="bearer", realm="https://auth.example/token", service="registry.example")
-    url = challenge.token_url("repository:org/name:pull,push")
+    url = challenge.token_url(["repository:org/name:pull,push"])
     expected = "?service=registry.example&scope=repository%3Aorg%2Fname%3Apull%2Cpush"
     assert url == f"https://auth.example/token{expected}"
 
 
 def test_a_realm_may_carry_a_query_of_its_own():
-    assert Challenge(scheme="bearer", realm="https://a/t?x=1").token_url("s") == "https://a/t?x=1&scope=s"
+    assert Challenge(scheme="bearer", realm="https://a/t?x=1").token_url(["s"]) == "https://a/t?x=1&scope=s"

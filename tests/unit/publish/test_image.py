@@ -1,5 +1,6 @@
 """The bytes of layers, read by Python's own tar reader and hashed by others."""
 
+import asyncio
 import hashlib
 import io
 import tarfile
@@ -19,12 +20,7 @@ def content_of(blob: Blob, start: int = 0) -> bytes:
 
 
 def digest_of(blob: Blob) -> str:
-    steps = blob.hashing()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return asyncio.run(blob.digest())
 
 
 def sealed_file(path: Path, content: bytes) -> SealedFile:

@@ -1,0 +1,133 @@
+"""A model's way into a registry: ours, `skopeo copy` of the same image, and oras with the same files.
+
+    python benchmarks/publish.py --quick
+    python benchmarks/publish.py
+
+Each push goes to an empty registry of its own, Debian's docker-registry on this machine. benchmarks/README.md tells
+what the lines mean.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from peers import NotInstalledError, installed
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from servers.registry import registry  # noqa: E402 - the tests' servers are no package that is installed
+
+ENVIRONMENTS = Path("runs/benchmarks/environments")
+ORAS = ("oras", "0.2.43", "publish_oras.py")
+OURS, SKOPEO, PEER, AGAIN = "ours", "skopeo", "oras", "ours again"
+CHUNK_BYTES = 16 << 20
+_LAST_LINES = 12
+
+
+def main() -> None:
+    options = _options()
+    total = 300_000_000 if options.quick else 2_000_000_000
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        bench = Bench(Path(folder), peer=_oras_python(options.environments.absolute()))
+        bench.make_model(total, options.shards)
+        seconds: dict[str, list[float]] = {}
+        for number in range(options.rounds):
+            for name, taken in bench.round(number):
+                seconds.setdefault(name, []).append(taken)
+    _tell({name: median(taken) for name, taken in seconds.items()}, total)
+
+
+class Bench:
+    """The same model for everyone, an empty registry for each."""
+
+    def __init__(self, folder: Path, *, peer: Path | None) -> None:
+        self.folder, self.peer = folder, peer
+        self.model, self.layout = folder / "model", folder / "layout"
+
+    def make_model(self, total: int, shards: int) -> None:
+        """Random bytes, as weights are; and the image of them on disk, for skopeo."""
+        self.model.mkdir()
+        for number in range(shards):
+            with (self.model / f"model-{number + 1:05}-of-{shards:05}.safetensors").open("wb") as file:
+                left = total // shards
+                while left:
+                    left -= file.write(os.urandom(min(left, CHUNK_BYTES)))
+        _timed(self._ours(f"oci:{self.layout}:latest", self.folder / "seals"))
+
+    def round(self, number: int) -> Iterator[tuple[str, float]]:
+        """The seconds of each push, and of pushing what is there already."""
+        cache = self.folder / f"cache-{number}"
+        cache.mkdir()
+        (cache / "seals.json").write_bytes((self.folder / "seals" / "seals.json").read_bytes())
+        with self._registry() as host:
+            yield OURS, _timed(self._ours(f"{host}/bench/model:latest", cache))
+            yield AGAIN, _timed(self._ours(f"{host}/bench/model:latest", cache))
+        with self._registry() as host:
+            target = f"docker://{host}/bench/model:latest"
+            yield SKOPEO, _timed(["skopeo", "copy", "--dest-tls-verify=false", f"oci:{self.layout}:latest", target])
+        if self.peer is not None:
+            with self._registry() as host:
+                yield PEER, _timed([self.peer, HERE / "contenders" / ORAS[2], self.model, f"{host}/bench/model:latest"])
+
+    def _ours(self, reference: str, cache: Path) -> Sequence[str | Path]:
+        return [sys.executable, HERE / "contenders" / "publish_ours.py", self.model, reference, cache]
+
+    @contextmanager
+    def _registry(self) -> Iterator[str]:
+        with tempfile.TemporaryDirectory(dir=self.folder) as storage:
+            os.sync()  # nobody pays for what those before have left to be written
+            with registry(Path(storage)) as server:
+                yield server.host
+
+
+def _timed(argv: Sequence[str | Path]) -> float:
+    """Seconds of the whole process."""
+    started = time.perf_counter()
+    done = subprocess.run([*map(str, argv)], capture_output=True, text=True, check=False)
+    taken = time.perf_counter() - started
+    if done.returncode:
+        raise SystemExit(f"{argv[0]} failed:\n" + "\n".join(done.stderr.splitlines()[-_LAST_LINES:]))
+    return taken
+
+
+def _oras_python(environments: Path) -> Path | None:
+    try:
+        return installed(*ORAS, environments=environments).python
+    except NotInstalledError as error:
+        print(f"oras cannot be installed here and is left out: {error}")
+        return None
+
+
+def _tell(seconds: Mapping[str, float], total: int) -> None:
+    print(f"{'':12}{'seconds':>10}{'MB/s':>10}")
+    for name, taken in seconds.items():
+        print(f"{name:12}{taken:>10.2f}{total / taken / 1e6:>10.0f}")
+    ratios = {
+        f"ratio_{name}": round(seconds[name] / seconds[OURS], 3) if name in seconds else None for name in (SKOPEO, PEER)
+    }
+    print(
+        json.dumps({"benchmark": "publish", **ratios, "second_push_s": round(seconds[AGAIN], 3), "size_bytes": total})
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="300 MB instead of 2 GB")
+    parser.add_argument("--shards", type=int, default=4, help="files of the model [default: 4]")
+    parser.add_argument("--rounds", type=int, default=3, help="the medians of so many are told [default: 3]")
+    parser.add_argument("--folder", type=Path, help="where model and registries lie [default: the system's for such]")
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help=f"[default: {ENVIRONMENTS}]")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

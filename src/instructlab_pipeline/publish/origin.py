@@ -1,0 +1,54 @@
+"""Where a model comes from, and how it was made: what annotations, card and proofs are written from. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Digests are of sealed artifacts; `verdict` is the final evaluation's record."""
+
+    name: str
+    version: str
+    base_model: str
+    base_digest: str
+    taxonomy: str
+    commit: str
+    dataset_digest: str
+    verdict: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """`parameters` of the run; `stages`: what each sealed, `{"key", "digest", "inputs"}` by name.
+
+    `evaluation_set` is the sha256 of the file with the questions; `architecture` and `num_parameters` are the model's.
+    """
+
+    parameters: Mapping[str, Any]
+    stages: Mapping[str, Mapping[str, Any]]
+    evaluation_set: str
+    architecture: str
+    num_parameters: int
+    program_version: str
+
+
+def shown_uri(uri: str) -> str:
+    """The URI; of a path on someone's machine only its last name, as the rest is nobody's business but theirs."""
+    if uri.startswith("oci:") and not uri.startswith("oci://"):
+        return f"oci:{PurePosixPath(uri.removeprefix('oci:')).name}"
+    if uri.startswith(("file:", "/", "./", "../", "~")):
+        return PurePosixPath(uri.removeprefix("file:")).name
+    return uri
+
+
+def shown_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that have a value, without paths on someone's machine."""
+    shown = {name: shown_uri(value) if isinstance(value, str) else value for name, value in parameters.items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in sorted(shown.items())
+        if value is not None
+    }
