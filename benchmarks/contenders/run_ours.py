@@ -17,6 +17,7 @@ def main() -> None:
     taxonomy = artifacts.read(Path(asked["taxonomy"]))
     assert taxonomy is not None
     inputs = SdgInputs(
+        sdg_flows=None,
         taxonomy=taxonomy,
         sdg_scale_factor=asked["samples_per_example"],
         sdg_random_seed=asked["seed"],

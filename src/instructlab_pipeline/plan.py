@@ -129,7 +129,7 @@ def _generation(parameters: Parameters, survey: Survey) -> str:
     samples = survey.examples() * parameters.sdg_scale_factor
     in_flight = parameters.sdg_num_workers * parameters.sdg_batch_size
     made = f"{samples:,} samples and {questions * len(survey.leaves):,} questions"
-    calls = f"about {calls_expected(items):,} calls, at most {in_flight:,} at once"
+    calls = f"about {calls_expected(items, sdg_flows=parameters.sdg_flows):,} calls, at most {in_flight:,} at once"
     return f"{made} by {calls}; calls that the journal holds cost nothing"
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from instructlab_pipeline.artifacts import digest_of
+from instructlab_pipeline.sdg.stage import fingerprint
 from servers.sdg_inputs import (
     FREEFORM,
+    GROUNDED,
     KNOWLEDGE,
     leaf,
     outputs,
@@ -273,6 +275,20 @@ def test_a_finished_leaf_is_taken_as_it_is_also_without_the_journal(tmp_path, ta
     assert outputs(tmp_path) == before
     assert second["tokens"] == first["tokens"]
     assert second["calls"] == {"made": 0, "reused": first["calls"]["made"], "retries": first["calls"]["retries"]}
+
+
+def test_a_flow_by_path_makes_its_kind_of_leaf_anew_and_no_other(tmp_path, taxonomy):
+    flow = TESTS.parent / "examples/flows/terms.yaml"
+    with TeacherServer() as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        before = fingerprint(sdg_inputs(taxonomy, teacher.url))
+        inputs = sdg_inputs(taxonomy, teacher.url, sdg_flows=str(flow))
+        facts = run_sdg(tmp_path, inputs)
+        assert fingerprint(inputs) != before
+    assert {path for path, counts in facts["leaves"].items() if counts["made"]} == {KNOWLEDGE}
+    flows = {sample["leaf"]: sample["lineage"]["flow"] for sample in records(tmp_path, "samples")}
+    assert flows == {KNOWLEDGE: "terms", FREEFORM: "freeform", GROUNDED: "grounded"}
+    assert (tmp_path / "sdg/flows/terms.yaml").read_text() == flow.read_text()
 
 
 def test_a_reply_in_another_language_is_rejected_and_shown(tmp_path):

@@ -78,6 +78,7 @@ def sdg_inputs(taxonomy, url, **changed):
         "eval_num_samples": 6,
         "sdg_teacher_model": None,
         "sdg_judge_model": None,
+        "sdg_flows": None,
         "sdg_teacher_endpoint": url,
         "sdg_judge_endpoint": None,
         "sdg_batch_size": 4,

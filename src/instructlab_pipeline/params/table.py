@@ -200,6 +200,12 @@ class Parameters:
         "The name under which the endpoint serves the judge. Where unset, the teacher's, or the only model that "
         "sdg_judge_endpoint serves.",
     )
+    sdg_flows: str | None = SDG.addition(
+        kinds.TEXT,
+        None,
+        "Flows of your own, as YAML files or folders of them with commas between; each takes the place of the built-in "
+        "one for its kind of leaf. Their content decides whether samples are made anew, not where they lie.",
+    )
     sdg_max_attempts: int = SDG.addition(
         kinds.POSITIVE_INTEGER,
         4,

@@ -4,15 +4,16 @@ A step does one of three things with the reply: `each` turns every item of a lis
 judge the row, and otherwise the reply's fields join the row's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructlab_pipeline.artifacts import digest_of
-from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.errors import SourceError, UsageError, boundary
 from instructlab_pipeline.sdg.flow_rules import complaints_about
+from instructlab_pipeline.sdg.leaves import KINDS
 from instructlab_pipeline.sdg.replies import strict
 from instructlab_pipeline.sdg.templates import template_environment
 
@@ -80,6 +81,27 @@ class Flow:
         return items
 
 
+def chosen_flows(paths: str | None) -> dict[str, Flow]:
+    """By kind of leaf: the user's own flows, and the built-in ones for the other kinds.
+
+    paths: files, or folders of them, with commas between.
+
+    Raises:
+        UsageError: a path leads nowhere, or two of them are for one kind.
+        SourceError: what is wrong with the files, each complaint with file and line.
+    """
+    own: dict[str, tuple[Path, Flow]] = {}
+    for path in _files(paths or ""):
+        flow = load_flow(path)
+        if flow.kind in own:
+            raise UsageError(
+                f"sdg_flows names two flows for {flow.kind} leaves: {own[flow.kind][0]} and {path}",
+                remedy="name one of them",
+            )
+        own[flow.kind] = path, flow
+    return {kind: own[kind][1] if kind in own else built_in_flow(kind) for kind in KINDS}
+
+
 def built_in_flow(kind: str) -> Flow:
     return load_flow(BUILT_IN / f"{kind}.yaml")
 
@@ -92,7 +114,8 @@ def load_flow(path: Path) -> Flow:
     """
     import yaml
 
-    text = path.read_text(encoding="utf-8")
+    with boundary(SourceError, f"reading {path}", remedy="a flow is a text file in UTF-8"):
+        text = path.read_text(encoding="utf-8")
     complaints = complaints_about(text, file=str(path))
     if complaints:
         raise SourceError("\n".join(complaints), remedy="docs/flows.md explains every key of a flow")
@@ -108,6 +131,19 @@ def load_flow(path: Path) -> Flow:
         digest=digest_of(record),
         text=text,
     )
+
+
+def _files(paths: str) -> Iterator[Path]:
+    for name in filter(None, map(str.strip, paths.split(","))):
+        path = Path(name).expanduser()
+        found = sorted(path.glob("*.yaml")) if path.is_dir() else [path] if path.is_file() else []
+        if not found:
+            what = "holds no *.yaml" if path.is_dir() else "is not there"
+            raise UsageError(
+                f"sdg_flows names {name}, which {what}",
+                remedy="name YAML files, or folders of them, seen from where the command runs",
+            )
+        yield from found
 
 
 def _step(record: Mapping[str, Any]) -> Step:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from instructlab_pipeline.sdg.flows import Flow, built_in_flow
+from instructlab_pipeline.sdg.flows import Flow, chosen_flows
 
 
-def calls_expected(items: Iterable[tuple[str, int]]) -> int:
+def calls_expected(items: Iterable[tuple[str, int]], *, sdg_flows: str | None) -> int:
     """About how many calls lead to these accepted items, given as (kind of leaf, number of items)."""
-    return sum(calls_of_flow(built_in_flow(kind), number) for kind, number in items)
+    flows = chosen_flows(sdg_flows)
+    return sum(calls_of_flow(flows[kind], number) for kind, number in items)
 
 
 def calls_of_flow(flow: Flow, accepted: int) -> int:

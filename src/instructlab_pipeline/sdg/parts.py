@@ -54,7 +54,10 @@ class Shelf:
         folder = self._place(run)
         try:
             about = json.loads((folder / ABOUT).read_bytes())
-        except FileNotFoundError:
+            sizes = {name: (folder / f"{name}.jsonl").stat().st_size for name in FILES}
+        except (FileNotFoundError, ValueError):
+            return None
+        if about.pop("sizes") != sizes:  # copied from elsewhere, and not to its end
             return None
         tally = Tally(**about.pop("tally"))
         tally.reused, tally.made = tally.reused + tally.made, 0
@@ -76,8 +79,12 @@ class Shelf:
             "rejected": dict(sorted(Counter(rejected.reason for rejected in run.rejected).items())),
             "examples": examples,
         }
-        write_atomically(draft / ABOUT, json.dumps({**about, "tally": asdict(run.tally)}, ensure_ascii=False))
-        _move(draft, place)
+        sizes = {name: (draft / f"{name}.jsonl").stat().st_size for name in FILES}
+        record = {**about, "sizes": sizes, "tally": asdict(run.tally)}
+        write_atomically(draft / ABOUT, json.dumps(record, ensure_ascii=False))
+        if self.get(run) is None:
+            _move(draft, place)
+        shutil.rmtree(draft, ignore_errors=True)
         return Part(folder=place, tally=run.tally, **about)
 
     def _place(self, run: LeafRun) -> Path:
@@ -116,10 +123,7 @@ def record_at(path: Path, offset: int) -> Record:
 
 
 def _move(draft: Path, place: Path) -> None:
-    """Into its place, where another run may have put the same meanwhile; what a crash left there half goes."""
-    if not (place / ABOUT).exists():
-        shutil.rmtree(place, ignore_errors=True)
-        with suppress(OSError):
-            draft.rename(place)
-            return
-    shutil.rmtree(draft, ignore_errors=True)
+    """Into its place, where half a part may lie, or another run put the same just now."""
+    shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):
+        draft.rename(place)

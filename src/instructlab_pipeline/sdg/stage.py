@@ -10,8 +10,8 @@ from typing import Any
 from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, write_atomically
 from instructlab_pipeline.sdg.accounts import facts_of
 from instructlab_pipeline.sdg.engine import Settings
-from instructlab_pipeline.sdg.flows import built_in_flow
-from instructlab_pipeline.sdg.leaves import KINDS, Leaf, read_leaves
+from instructlab_pipeline.sdg.flows import chosen_flows
+from instructlab_pipeline.sdg.leaves import Leaf, read_leaves
 from instructlab_pipeline.sdg.merge import NOTHING, Merger, Share
 from instructlab_pipeline.sdg.scheduler import Patience
 from instructlab_pipeline.sdg.selection import Quota
@@ -35,6 +35,7 @@ class SdgInputs:
     eval_num_samples: int
     sdg_teacher_model: str | None
     sdg_judge_model: str | None
+    sdg_flows: str | None = unkeyed()  # their content is in the fingerprint
     sdg_teacher_endpoint: str | None = unkeyed()
     sdg_judge_endpoint: str | None = unkeyed()
     sdg_batch_size: int = unkeyed()
@@ -61,7 +62,7 @@ def fingerprint(inputs: SdgInputs) -> str:
         UsageError: no teacher, or its model must be named.
         ServiceError: an endpoint that must be asked does not answer.
     """
-    flows = [built_in_flow(kind).digest for kind in KINDS]
+    flows = [flow.digest for flow in chosen_flows(inputs.sdg_flows).values()]
     return " ".join([model_of(inputs.teacher), model_of(inputs.judge), digest_of(flows)])
 
 
@@ -84,7 +85,7 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
 
 
 def _demands(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
-    flows = {kind: built_in_flow(kind) for kind in {leaf.kind for leaf in leaves}}
+    flows = chosen_flows(inputs.sdg_flows)
     evaluation = math.ceil(inputs.eval_num_samples / len(leaves))
     return [
         Demand(

@@ -51,6 +51,7 @@ ADDITIONS = {
     "sdg_teacher_model": None,
     "sdg_judge_endpoint": None,
     "sdg_judge_model": None,
+    "sdg_flows": None,
     "sdg_max_attempts": 4,
     "train_seed": 42,
     "train_warmup_ratio": 0.05,

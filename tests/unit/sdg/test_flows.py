@@ -1,10 +1,11 @@
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.sdg.flows import BUILT_IN, built_in_flow, load_flow
+from instructlab_pipeline.errors import SourceError, UsageError
+from instructlab_pipeline.sdg.flows import BUILT_IN, built_in_flow, chosen_flows, load_flow
 
 KINDS = ("knowledge", "freeform", "grounded")
 VALUES = {
@@ -127,3 +128,43 @@ def test_the_manual_of_flows_names_every_key():
     manual = (Path(__file__).parents[3] / "docs/flows.md").read_text()
     for name in ("expected_yield", "worked_examples", "forms", "sampling", "criteria", "each", "as", "count", "reply"):
         assert f"`{name}`" in manual
+
+
+EXAMPLE = Path(__file__).parents[3] / "examples/flows/terms.yaml"
+
+
+def test_a_flow_of_the_user_s_own_takes_the_place_of_the_built_in_one_for_its_kind(tmp_path):
+    shutil.copy(EXAMPLE, tmp_path)
+    for paths in (str(EXAMPLE), f" {EXAMPLE} ,", str(tmp_path)):
+        flows = chosen_flows(paths)
+        assert {kind: flow.name for kind, flow in flows.items()} == {
+            "knowledge": "terms",
+            "freeform": "freeform",
+            "grounded": "grounded",
+        }
+
+
+def test_comments_and_places_of_a_flow_do_not_matter_but_its_words_do(tmp_path):
+    text = EXAMPLE.read_text()
+    digest = load_flow(EXAMPLE).digest
+    (tmp_path / "moved.yaml").write_text(f"# another comment\n{text}")
+    assert load_flow(tmp_path / "moved.yaml").digest == digest
+    (tmp_path / "reworded.yaml").write_text(text.replace("one plain sentence", "two plain sentences"))
+    assert load_flow(tmp_path / "reworded.yaml").digest != digest
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"), [("no.yaml", "is not there"), ("{folder}", "holds no"), (f"{EXAMPLE},{{twin}}", "two flows")]
+)
+def test_paths_that_cannot_be_used_are_named(tmp_path, paths, words):
+    (tmp_path / "empty").mkdir()
+    shutil.copy(EXAMPLE, tmp_path / "twin.yaml")
+    with pytest.raises(UsageError, match=words) as caught:
+        chosen_flows(paths.format(folder=tmp_path / "empty", twin=tmp_path / "twin.yaml"))
+    assert caught.value.remedy
+
+
+def test_a_flow_that_is_no_text_is_refused_with_its_name(tmp_path):
+    (tmp_path / "flow.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SourceError, match=r"flow\.yaml"):
+        chosen_flows(str(tmp_path))
