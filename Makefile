@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here; name one with PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "torch==2.13.0" uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[train,kube,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[train,kube,documents,dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## Run the whole pipeline on the embedded default: no account, no GPU, no internet

@@ -42,6 +42,7 @@ STAGES: tuple[Stage, ...] = (
         run=taxonomy.run,
         fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
         notices=lambda inputs: taxonomy.notices(inputs.sdg_repo_url, inputs.sdg_repo_revision),
+        version=2,
     ),
     Stage(
         name="sdg",

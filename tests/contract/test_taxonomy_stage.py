@@ -10,6 +10,7 @@ from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
 from instructlab_pipeline.taxonomy.stage import TaxonomyInputs, fingerprint, notices, run
+from servers.documents import docx, pdf
 from servers.git_server import GitRepository, git_daemon, http_git
 from servers.loopback import free_port
 from servers.tiny_model import write_tiny_model
@@ -314,3 +315,40 @@ def test_a_server_that_gives_out_no_single_commits_is_read_whole(served, taxonom
     with http_git(served, protocol=0) as server:
         folder, _ = perform(f"{server.url}/taxonomy", old)
     assert json.loads((folder / "taxonomy.json").read_text())["commit"] == old
+
+
+def test_a_leaf_may_mix_documents_of_every_kind(taxonomy, documents, perform):
+    commit = documents.commit(
+        {
+            "all/io.pdf": pdf(["Io has volcanoes."]),
+            "all/europa.docx": docx("Europa", "Europa has ice."),
+            "all/titan.html": "<h1>Titan</h1><p>Titan has seas.</p>",
+            "all/triton.rst": "Triton\n======\n\nTriton turns back.\n",
+            "all/moons.md": MOONS,
+            "all/notes.txt": "Notes.",
+        }
+    )
+    taxonomy.commit({"knowledge/moons/qna.yaml": knowledge_text(commit, patterns=["all/*"])})
+    folder, _ = perform(str(taxonomy.folder))
+    chunks = records(folder / "chunks.jsonl")
+    told = {chunk["document"]["path"]: chunk["headings"][:1] for chunk in chunks}
+    assert told == {
+        "all/io.pdf": [],
+        "all/europa.docx": ["Europa"],
+        "all/titan.html": ["Titan"],
+        "all/triton.rst": ["Triton"],
+        "all/moons.md": ["Moons"],
+        "all/notes.txt": [],
+    }
+
+
+def test_a_scanned_document_is_an_error_and_one_scanned_page_a_warning(taxonomy, documents, perform):
+    commit = documents.commit({"scan.pdf": pdf([]), "half.pdf": pdf(["Io has volcanoes."], [])})
+    taxonomy.commit({"knowledge/moons/qna.yaml": knowledge_text(commit, patterns=["*.pdf"])})
+    with pytest.raises(SourceError, match=r"knowledge/moons/qna\.yaml:9:3: document scan\.pdf holds no text"):
+        perform(str(taxonomy.folder))
+    taxonomy.commit({"knowledge/moons/qna.yaml": knowledge_text(commit, patterns=["half.pdf"])})
+    _, heard = perform(str(taxonomy.folder))
+    (notice,) = [event["message"] for event in heard if event["name"] == "notice"]
+    assert "document half.pdf: no text on page 2" in notice
+    assert notice.endswith("[document-in-part]")

@@ -3,13 +3,14 @@
 Tokens are counted with the student's own tokenizer, so that prompt, chunk, question and answer fit its sequence.
 """
 
-import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instructlab_pipeline.errors import SourceError, boundary
+from instructlab_pipeline.taxonomy.markdown import headings, whole_blocks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
 MAX_CHUNK_TOKENS = 1000  # beyond it a teacher's questions get vague
 CHUNK_SHARE = 0.5  # of the sequence; the other half is for the prompt, the question and the answer
 MIN_CHUNK_TOKENS = 16
-HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*")
-UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
-FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+
+Span = tuple[int, int]  # start and end, in characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +55,38 @@ class Chunker:
         from semantic_text_splitter import MarkdownSplitter
 
         self._tokenizer = _tokenizer(tokenizer_file)
+        self._max_tokens = max_tokens
         self._splitter = MarkdownSplitter.from_huggingface_tokenizer(self._tokenizer, max_tokens)
 
     def chunks(self, document: str) -> Iterator[Chunk]:
         """In order, without overlap; only whitespace is left between them."""
-        headings = list(_headings(document))
-        for start, text in self._splitter.chunk_indices(document):
+        found = list(headings(document))
+        for start, end in self._spans(document):
+            text = document[start:end]
             yield Chunk(
                 start=start,
-                end=start + len(text),
-                num_tokens=len(self._tokenizer.encode(text, add_special_tokens=False).ids),
-                headings=_path(headings, start),
+                end=end,
+                num_tokens=self._num_tokens(text),
+                headings=_path(found, start),
                 text=text,
             )
+
+    def _spans(self, document: str) -> Iterator[Span]:
+        """The splitter's, but for tables and code that it has cut though they fit into a chunk."""
+        spans = [(start, start + len(text)) for start, text in self._splitter.chunk_indices(document)]
+        fitting = (
+            block for block in whole_blocks(document) if self._num_tokens(document[slice(*block)]) <= self._max_tokens
+        )
+        known = set(spans)
+        for start, end in _uncut(spans, fitting):
+            text = document[start:end]
+            if (start, end) in known:
+                yield start, end
+            elif text.strip():
+                yield start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+
+    def _num_tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _tokenizer(path: Path) -> "Tokenizer":
@@ -88,21 +107,21 @@ def _tokenizer(path: Path) -> "Tokenizer":
     return tokenizer
 
 
-def _headings(document: str) -> Iterator[tuple[int, int, str]]:
-    """Position, level and title of each; what looks like one inside a code block is none."""
-    position, fence, before = 0, "", ""
-    for line in document.split("\n"):
-        mark = FENCE.match(line)
-        if fence:
-            fence = "" if mark and mark[1].startswith(fence) and not line[mark.end() :].strip() else fence
-        elif mark:
-            fence = mark[1]
-        elif found := HEADING.fullmatch(line.rstrip("\r")):
-            yield position, len(found[1]), found[2] or ""
-        elif before and (found := UNDERLINE.fullmatch(line.rstrip("\r"))):
-            yield position - len(before) - 1, 1 if found[1][0] == "=" else 2, before.strip()
-        before = "" if mark or fence or HEADING.match(line) else line if line.strip() else ""
-        position += len(line) + 1
+def _uncut(spans: Iterable[Span], blocks: Iterable[Span]) -> Iterator[Span]:
+    """The spans, with a border before and after each block instead of those within it; both are in order."""
+    waiting = deque(spans)
+    for start, end in blocks:
+        while waiting and waiting[0][1] <= start:
+            yield waiting.popleft()
+        if not waiting or (waiting[0][0] <= start and end <= waiting[0][1]):
+            continue
+        left = right = waiting[0][0]
+        while waiting and waiting[0][0] < end:
+            right = waiting.popleft()[1]
+        yield from ((left, start), (start, end)) if left < start else ((start, end),)
+        if right > end:
+            waiting.appendleft((end, right))
+    yield from waiting
 
 
 def _path(headings: list[tuple[int, int, str]], start: int) -> tuple[str, ...]:

@@ -1,18 +1,45 @@
-"""A document as Markdown: Markdown and plain text as they are but for line ends, other kinds through `markitdown`."""
+"""A document as Markdown: Markdown and plain text as they are but for line ends, other kinds through converters.
+
+`markitdown`'s converters are called one by one: its own choice among them would give out a broken file's bytes as text.
+"""
 
 import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from instructlab_pipeline.errors import SourceError, boundary
 
 AS_THEY_ARE = {".md", ".markdown", ".txt"}
-CONVERTED = {".pdf", ".docx", ".html", ".htm"}
 MAX_BYTES = 64 << 20
+MAX_UNPACKED_BYTES = 512 << 20
 LARGE_FILE_POINTER = b"version https://git-lfs.github.com/spec/"
-REMEDY = f"name files that end in {', '.join(sorted(AS_THEY_ARE | CONVERTED))} in the patterns"
+# docutils may read no other file, run no raw HTML through, and has to take a document with faults as far as it goes.
+RST_SETTINGS = {
+    "file_insertion_enabled": False,
+    "raw_enabled": False,
+    "_disable_config": True,
+    "report_level": 5,
+    "halt_level": 5,
+    "embed_stylesheet": False,
+    "doctitle_xform": False,
+    "initial_header_level": 1,
+    "syntax_highlight": "none",
+    "math_output": "LaTeX",
+}
+RECOGNIZE = "a scanned document has to be recognized first"
 
 
-def text_of(path: str, data: bytes) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """`doubt` is a sentence about what the text may lack, or empty."""
+
+    text: str
+    doubt: str = ""
+
+
+def converted(path: str, data: bytes) -> Converted:
     """The document's text.
 
     Raises:
@@ -23,12 +50,12 @@ def text_of(path: str, data: bytes) -> str:
         raise SourceError(f"document {path} has {len(data)} bytes, at most {MAX_BYTES} are taken", remedy="split it")
     if data.startswith(LARGE_FILE_POINTER):
         raise SourceError(f"document {path} lies in Git LFS, which is not read", remedy="commit the file itself")
-    if suffix not in AS_THEY_ARE | CONVERTED:
+    if suffix not in AS_THEY_ARE | CONVERTERS.keys():
         raise SourceError(f"document {path} is of a kind that is not read", remedy=REMEDY)
-    text = _decoded(path, data) if suffix in AS_THEY_ARE else _converted(path, data, suffix)
-    if not text.strip():
-        raise SourceError(f"document {path} holds no text", remedy="a scanned document has to be recognized first")
-    return text
+    found = Converted(text=_decoded(path, data)) if suffix in AS_THEY_ARE else _converted(path, data, suffix)
+    if not found.text.strip():
+        raise SourceError(f"document {path} holds no text", remedy=RECOGNIZE)
+    return found
 
 
 def _decoded(path: str, data: bytes) -> str:
@@ -38,14 +65,69 @@ def _decoded(path: str, data: bytes) -> str:
         raise SourceError(f"document {path} is not UTF-8 text: {error}", remedy="save it as UTF-8") from error
 
 
-def _converted(path: str, data: bytes, suffix: str) -> str:
+def _converted(path: str, data: bytes, suffix: str) -> Converted:
     try:
-        from markitdown import MarkItDown, StreamInfo  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise SourceError(
-            f"document {path} is no Markdown, and what converts it is not installed",
-            remedy="pip install 'instructlab-pipeline[documents]'",
-        ) from error
-    with boundary(SourceError, f"converting document {path}", remedy="check that it opens, or commit it as Markdown"):
-        converter = MarkItDown(enable_plugins=False)
-        return str(converter.convert_stream(io.BytesIO(data), stream_info=StreamInfo(extension=suffix)).markdown)
+        with boundary(
+            SourceError, f"converting document {path}", remedy="check that it opens, or commit it as Markdown"
+        ):
+            return CONVERTERS[suffix](data)
+    except SourceError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise SourceError(
+                f"document {path} is no Markdown, and what converts it is not installed",
+                remedy="pip install 'instructlab-pipeline[documents]'",
+            ) from error
+        raise
+
+
+def _from_pdf(data: bytes) -> Converted:
+    from markitdown import StreamInfo
+    from markitdown.converters import PdfConverter
+
+    doubt = _pages_without_text(data)
+    text = PdfConverter().convert(io.BytesIO(data), StreamInfo(extension=".pdf")).markdown
+    return Converted(text=text.replace("\f", "\n\n"), doubt=doubt)
+
+
+def _pages_without_text(data: bytes) -> str:
+    from pypdfium2 import PdfDocument
+
+    with PdfDocument(data) as document:
+        empty = [number for number, page in enumerate(document, start=1) if not page.get_textpage().count_chars()]
+    return f"no text on page {', '.join(map(str, empty))}: {RECOGNIZE}" if empty else ""
+
+
+def _from_docx(data: bytes) -> Converted:
+    from markitdown import StreamInfo
+    from markitdown.converters import DocxConverter
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise ValueError(f"unpacked it has {unpacked} bytes, at most {MAX_UNPACKED_BYTES} are taken")
+    return Converted(text=DocxConverter().convert(io.BytesIO(data), StreamInfo(extension=".docx")).markdown)
+
+
+def _from_html(data: bytes) -> Converted:
+    from markitdown import StreamInfo
+    from markitdown.converters import HtmlConverter
+
+    return Converted(
+        text=HtmlConverter().convert(io.BytesIO(data), StreamInfo(extension=".html"), strict=True).markdown
+    )
+
+
+def _from_rst(data: bytes) -> Converted:
+    from docutils.core import publish_string
+
+    return _from_html(publish_string(data, writer="html5", settings_overrides=RST_SETTINGS))
+
+
+CONVERTERS: dict[str, Callable[[bytes], Converted]] = {
+    ".pdf": _from_pdf,
+    ".docx": _from_docx,
+    ".html": _from_html,
+    ".htm": _from_html,
+    ".rst": _from_rst,
+}
+REMEDY = f"name files that end in {', '.join(sorted(AS_THEY_ARE | CONVERTERS.keys()))} in the patterns"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy import git
-from instructlab_pipeline.taxonomy.conversion import text_of
+from instructlab_pipeline.taxonomy.conversion import converted
 from instructlab_pipeline.taxonomy.faults import Fault
 from instructlab_pipeline.taxonomy.git_url import GitUrl, parse_beside
 from instructlab_pipeline.taxonomy.leaves import Leaf
@@ -14,12 +14,16 @@ from instructlab_pipeline.taxonomy.patterns import matching, near_misses
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """`repo` is free of credentials, `commit` a full one, `path` inside the repository."""
+    """`repo` is free of credentials, `commit` a full one, `path` inside the repository.
+
+    `doubt` is a sentence about what the text may lack, or empty.
+    """
 
     repo: str
     commit: str
     path: str
     text: str
+    doubt: str
 
     def record(self) -> dict[str, str]:
         """Where it comes from."""
@@ -47,8 +51,10 @@ class Shelf:
         """
         if path not in self._read:
             (data,) = self._checkout.read([self._blobs[path]])
-            text = text_of(path, data)
-            self._read[path] = Document(repo=self._repo, commit=self._checkout.commit, path=path, text=text)
+            found = converted(path, data)
+            self._read[path] = Document(
+                repo=self._repo, commit=self._checkout.commit, path=path, text=found.text, doubt=found.doubt
+            )
         return self._read[path]
 
 
@@ -77,6 +83,7 @@ class Library:
                 documents.append(shelf.document(path))
             except SourceError as error:
                 faults.append(_fault(leaf, "patterns", error))
+        faults += [_doubt(leaf, document) for document in documents if document.doubt]
         return documents, faults
 
     def _shelf(self, repo: str, commit: str) -> Shelf | SourceError:
@@ -104,3 +111,8 @@ def _chosen(leaf: Leaf, paths: list[str]) -> tuple[list[str], list[Fault]]:
 
 def _fault(leaf: Leaf, key: str, error: SourceError) -> Fault:
     return leaf.qna.fault(("document", key), f"{error.message} ({error.remedy})")
+
+
+def _doubt(leaf: Leaf, document: Document) -> Fault:
+    message = f"document {document.path}: {document.doubt}"
+    return leaf.qna.fault(("document", "patterns"), message, code="document-in-part")

@@ -37,9 +37,9 @@ class Qna:
     def version(self) -> int:
         return int(self.data.get("version", 1))
 
-    def fault(self, where: YamlPath, message: str) -> Fault:
+    def fault(self, where: YamlPath, message: str, *, code: str = "") -> Fault:
         """One that other rooms of the check find later, at the value at `where`."""
-        return _fault(self.path, positions.load(self.text), Complaint(path=tuple(where), message=message))
+        return _fault(self.path, positions.load(self.text), Complaint(path=tuple(where), message=message, code=code))
 
 
 def read(path: str, data: bytes, *, folders: Sequence[str]) -> Qna:

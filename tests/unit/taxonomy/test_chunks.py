@@ -51,6 +51,31 @@ def test_any_text_is_cut_with_nothing_lost_or_doubled(tokenizer_file, document):
     assert_nothing_lost(document, Chunker(tokenizer_file, max_tokens=16).chunks(document))
 
 
+TABLE = "| a | b |\n|---|---|\n" + "\n".join(f"| {number} | {number} |" for number in range(3))
+CODE = "```py\n# no heading\n\nx = 1\n```"
+PARAGRAPH = "A paragraph of some words. And of some more words."
+PIECES = st.sampled_from([TABLE, CODE, PARAGRAPH, "# Title", "- one\n- two"])
+
+
+@given(pieces=st.lists(PIECES, max_size=12), max_tokens=st.integers(60, 120))
+@settings(max_examples=150, deadline=None)
+def test_tables_and_code_that_fit_are_not_cut(tokenizer_file, pieces, max_tokens):
+    document = "\n\n".join(pieces)
+    chunks = list(Chunker(tokenizer_file, max_tokens=max_tokens).chunks(document))
+    assert_nothing_lost(document, chunks)
+    assert all(chunk.num_tokens <= max_tokens for chunk in chunks)
+    for block in (TABLE, CODE):
+        assert sum(chunk.text.count(block) for chunk in chunks) == pieces.count(block)
+
+
+def test_a_table_longer_than_a_chunk_is_cut_between_its_rows(tokenizer_file):
+    rows = [f"| row {number} | value {number} |" for number in range(40)]
+    document = "\n".join(["# Values", "", "| a | b |", "|---|---|", *rows])
+    chunks = list(Chunker(tokenizer_file, max_tokens=60).chunks(document))
+    assert_nothing_lost(document, chunks)
+    assert sorted(line for chunk in chunks for line in chunk.text.splitlines() if "row" in line) == sorted(rows)
+
+
 def test_a_chunk_knows_the_headings_above_it(tokenizer_file):
     document = (
         "# Moons\n\nIntroduction.\n\n## Io\n\nText.\n\n```\n# no heading\n```\n\n### Seas\n\nNone.\n\n"

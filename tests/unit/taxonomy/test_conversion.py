@@ -1,9 +1,38 @@
-from importlib.util import find_spec
+import subprocess
+import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.taxonomy.conversion import text_of
+from instructlab_pipeline.taxonomy.conversion import CONVERTERS, converted
+from servers.documents import claiming, docx, pdf
+
+HTML = """<html><head><title>Moons</title><script>evil()</script></head><body><h1>Moons</h1>
+<p>Io is <b>one</b>.</p><table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table></body></html>"""
+RST = """\
+Moons
+=====
+
+Io is *one*.
+
+.. include:: /etc/passwd
+.. raw:: html
+
+   <script>evil()</script>
+
+Europa
+------
+
+.. code-block:: python
+
+   ice = True
+"""
+
+
+def text_of(path, data):
+    return converted(path, data).text
 
 
 def test_markdown_stays_as_it_is():
@@ -18,6 +47,33 @@ def test_a_byte_order_mark_is_no_text():
     assert text_of("moons.md", b"\xef\xbb\xbf# Moons") == "# Moons"
 
 
+def test_html_becomes_markdown_without_its_scripts():
+    text = text_of("moons.html", HTML.encode())
+    assert text == "# Moons\n\nIo is **one**.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_docx_becomes_markdown_with_its_headings():
+    assert text_of("moons.docx", docx("Moons", "Io is one.", "Europa has ice.")) == (
+        "# Moons\n\nIo is one.\n\nEuropa has ice."
+    )
+
+
+def test_rst_becomes_markdown_and_reads_no_other_file():
+    text = text_of("moons.rst", RST.encode())
+    assert text == "# Moons\n\nIo is *one*.\n\n## Europa\n\n```\nice = True\n```"
+
+
+def test_pdf_becomes_text_page_by_page():
+    found = converted("moons.pdf", pdf(["Moons", "Io is one."], ["Europa has ice."]))
+    assert found.text.split() == ["Moons", "Io", "is", "one.", "Europa", "has", "ice."]
+    assert (found.doubt, "\f" in found.text) == ("", False)
+
+
+def test_a_pdf_of_which_pages_are_scanned_is_told():
+    found = converted("moons.pdf", pdf(["Io is one."], [], ["Europa has ice."], []))
+    assert found.doubt == "no text on page 2, 4: a scanned document has to be recognized first"
+
+
 @pytest.mark.parametrize(
     ("path", "data", "message"),
     [
@@ -25,20 +81,41 @@ def test_a_byte_order_mark_is_no_text():
         ("moons.md", b"\xff", "is not UTF-8 text"),
         ("moons.md", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "lies in Git LFS"),
         ("moons.png", b"\x89PNG", "of a kind that is not read"),
+        ("moons.pdf", pdf([]), "holds no text"),
+        ("moons.pdf", b"%PDF-1.4\nbroken", r"converting document moons\.pdf"),
+        ("moons.pdf", b"", r"converting document moons\.pdf"),
+        ("moons.docx", b"PK no archive", r"converting document moons\.docx"),
+        ("moons.docx", claiming(docx("Moons"), 600 << 20), "unpacked it has"),
+        ("moons.html", b"<p></p>", "holds no text"),
+        ("moons.html", b"<div>" * 20_000 + b"deep", r"converting document moons\.html"),
+        ("moons.rst", b".. a comment", "holds no text"),
     ],
 )
 def test_a_document_without_readable_text_is_refused(path, data, message):
     with pytest.raises(SourceError, match=message):
-        text_of(path, data)
+        converted(path, data)
 
 
-@pytest.mark.skipif(find_spec("markitdown") is not None, reason="the documents extra is installed")
+@given(data=st.binary(), suffix=st.sampled_from([*CONVERTERS, ".md"]), whole=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_become_text_or_are_refused(data, suffix, whole):
+    head = b"" if whole else {".pdf": pdf(["Io."])[:300], ".docx": docx("Io")[:400]}.get(suffix, b"Io\n==\n")
+    try:
+        text = converted(f"moons{suffix}", head + data).text
+    except SourceError as error:
+        text = str(error)
+    assert text.strip()
+
+
 def test_without_the_extra_other_kinds_name_what_converts_them():
-    with pytest.raises(SourceError, match=r"moons\.pdf") as refusal:
-        text_of("moons.pdf", b"%PDF-1.4")
-    assert "instructlab-pipeline[documents]" in refusal.value.remedy
-
-
-def test_with_the_extra_other_kinds_become_markdown():
-    pytest.importorskip("markitdown", reason="the documents extra is not installed")
-    assert text_of("moons.html", b"<h1>Moons</h1><p>Io is one.</p>") == "# Moons\n\nIo is one."
+    program = (
+        "import sys; sys.modules['markitdown'] = None\n"  # as where it is not installed
+        "from instructlab_pipeline.taxonomy.conversion import converted\n"
+        "try: converted('moons.html', b'<p>Io</p>')\n"
+        "except Exception as error: print(error.message, error.remedy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "document moons.html is no Markdown, and what converts it is not installed "
+        "pip install 'instructlab-pipeline[documents]'\n"
+    )

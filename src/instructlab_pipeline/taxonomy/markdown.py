@@ -1,0 +1,64 @@
+"""What a cut of a Markdown document has to know: its headings, and what should stay whole."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*")
+UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
+FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+TABLE_ROW = re.compile(r" {0,3}\|.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """`start` in characters; `fence` where it belongs to a block of code, its first and last line included."""
+
+    start: int
+    text: str
+    fence: bool
+
+
+def headings(document: str) -> Iterator[tuple[int, int, str]]:
+    """Position, level and title of each; what looks like one inside a code block is none."""
+    before: Line | None = None
+    for line in _lines(document):
+        is_heading = None if line.fence else HEADING.fullmatch(line.text)
+        if is_heading:
+            yield line.start, len(is_heading[1]), is_heading[2] or ""
+        elif before and not line.fence and (found := UNDERLINE.fullmatch(line.text)):
+            yield before.start, 1 if found[1][0] == "=" else 2, before.text.strip()
+        before = None if line.fence or is_heading or not line.text.strip() else line
+
+
+def whole_blocks(document: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each table and of each block of code between fences, in order."""
+    block: list[Line] = []
+    for line in _lines(document):
+        row = bool(TABLE_ROW.fullmatch(line.text)) and not line.fence
+        if block and not (line.fence and block[-1].fence) and not (row and not block[-1].fence):
+            yield _span(block)
+            block = []
+        if line.fence or row:
+            block.append(line)
+    if block:
+        yield _span(block)
+
+
+def _span(lines: Sequence[Line]) -> tuple[int, int]:
+    """Without the spaces around them."""
+    first, last = lines[0], lines[-1]
+    return first.start + len(first.text) - len(first.text.lstrip()), last.start + len(last.text.rstrip())
+
+
+def _lines(document: str) -> Iterator[Line]:
+    start, fence = 0, ""
+    for text in document.split("\n"):
+        mark = FENCE.match(text)
+        inside = bool(fence or mark)
+        if fence:
+            fence = "" if mark and mark[1].startswith(fence) and not text[mark.end() :].strip() else fence
+        elif mark:
+            fence = mark[1]
+        yield Line(start=start, text=text.rstrip("\r"), fence=inside)
+        start += len(text) + 1
