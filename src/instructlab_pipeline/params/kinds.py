@@ -20,10 +20,10 @@ LARGEST_INTEGER = 2**53 - 1  # up to here every JSON reader keeps an integer exa
 METRICS = ("accuracy", "f1", "exact_match", "rouge_l")
 METRICS_FORMATS = ("json", "csv")
 
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
-_FLOAT = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+INTEGER_FORM = r"-?(?:0|[1-9][0-9]{0,18})"
+FLOAT_FORM = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 # The expression that semver.org suggests for version 2.0.0.
-_SEMANTIC_VERSION = re.compile(
+SEMANTIC_VERSION_FORM = (
     r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)"
     r"(?:-(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
@@ -69,7 +69,7 @@ def nearest(name: str, names: tuple[str, ...]) -> str:
 
 
 def _integer(text: str) -> int | Refusal:
-    if _INTEGER.fullmatch(text) is None:
+    if re.fullmatch(INTEGER_FORM, text) is None:
         has_zeros = re.fullmatch(r"-?0[0-9]+", text) is not None
         return Refusal("has zeros in front" if has_zeros else "is not an integer written in digits")
     return int(text) if abs(int(text)) <= LARGEST_INTEGER else Refusal("is beyond 2^53 - 1, where JSON rounds integers")
@@ -81,7 +81,7 @@ def _positive_integer(text: str) -> int | Refusal:
 
 
 def _float(text: str) -> float | Refusal:
-    if _FLOAT.fullmatch(text) is None:
+    if re.fullmatch(FLOAT_FORM, text) is None:
         return Refusal("is not a number")
     value = float(text)
     if math.isinf(value):
@@ -140,9 +140,9 @@ def _model_name_fault(text: str) -> str | None:
 
 
 def _version_fault(text: str) -> str | None:
-    if _SEMANTIC_VERSION.fullmatch(text):
+    if re.fullmatch(SEMANTIC_VERSION_FORM, text):
         return None
-    if text[0] in "vV" and _SEMANTIC_VERSION.fullmatch(text[1:]):
+    if text[0] in "vV" and re.fullmatch(SEMANTIC_VERSION_FORM, text[1:]):
         return "starts with a v, which semantic versions do not"
     return "is not a semantic version"
 
@@ -189,7 +189,7 @@ SEMANTIC_VERSION = Kind(
     name="Semantic version",
     valid="MAJOR.MINOR.PATCH after semver.org, such as 1.2.0 or 1.2.0-rc.1",
     read=_unless(_version_fault),
-    schema={"type": "string", "pattern": f"^{_SEMANTIC_VERSION.pattern}$"},
+    schema={"type": "string", "pattern": f"^{SEMANTIC_VERSION_FORM}$"},
 )
 SIZE = Kind(
     name="Quantity of bytes",

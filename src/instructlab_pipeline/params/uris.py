@@ -11,19 +11,19 @@ BUILTIN_TEACHER = "builtin:extractive"
 CONTROL_CHARACTER = "has a line break or another control character in it"
 GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
 
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
-_SCP_LIKE = re.compile(rf"(?P<user>[^@/:]*@)?(?P<host>{_HOST}):(?P<path>[^/:-].*|/.+)")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_SCP_LIKE = re.compile(rf"(?P<user>[^@/:]*@)?(?P<host>{HOST}):(?P<path>[^/:-].*|/.+)")
+USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 
 # The grammar of github.com/distribution/reference.
-_REGISTRY = re.compile(rf"(?=localhost$|.*[.:]){_HOST}(?::[0-9]{{1,5}})?")  # org/model would be on Docker Hub
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_REGISTRY = re.compile(rf"(?=localhost$|.*[.:]){HOST}(?::[0-9]{{1,5}})?")  # org/model would be on Docker Hub
+REPOSITORY = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 _IMAGE_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 
 # `git check-ref-format`, as far as a revision given by a person needs it.
-_NOT_IN_REVISIONS = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(?:/|$)|[/.]$|^[/.]")
+NOT_IN_REVISIONS = r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(?:/|$)|[/.]$|^[/.]"
 
 
 def model_uri_fault(text: str) -> str | None:
@@ -59,7 +59,7 @@ def git_revision_fault(text: str) -> str | None:
     """A branch, a tag, a commit, or a ref such as `refs/pull/7/head`."""
     if text.startswith("-"):
         return "starts with '-', as an option of git does"
-    return "is not a name that git gives" if _NOT_IN_REVISIONS.search(text) or text == "@" else None
+    return "is not a name that git gives" if re.search(NOT_IN_REVISIONS, text) or text == "@" else None
 
 
 def image_fault(text: str) -> str | None:
@@ -120,7 +120,7 @@ def _s3_fault(rest: str) -> str | None:
     bucket, _, prefix = rest[2:].partition("/")
     if not bucket:
         return "has no bucket"
-    if _BUCKET.fullmatch(bucket) is None:
+    if re.fullmatch(BUCKET, bucket) is None:
         return "has a bucket's name that S3 does not allow"
     if re.search(r"[?#]", prefix):
         return "has a '?' or a '#' in its prefix"
@@ -156,7 +156,7 @@ def _ssh_fault(url: SplitResult) -> str | None:
     user, at, _ = url.netloc.rpartition("@")
     if ":" in user:
         return "has a password in it: git finds the key by itself"
-    if at and _USER.fullmatch(user) is None:
+    if at and re.fullmatch(USER, user) is None:
         return "has a user's name that ssh does not take"
     return _host_fault(url)
 
@@ -173,7 +173,7 @@ def _host_fault(url: SplitResult) -> str | None:
     if re.search(r"\s", url.geturl()):
         return "has a space in it"
     host = url.netloc.rpartition("@")[2]
-    match = re.fullmatch(rf"{_HOST}(?::(?P<port>[0-9]{{1,5}}))?", host)
+    match = re.fullmatch(rf"{HOST}(?::(?P<port>[0-9]{{1,5}}))?", host)
     if match is None:
         return "has no valid host" if host else "has no host"
     return (
@@ -187,7 +187,7 @@ def _scp_like_fault(text: str) -> str | None:
         return _why_not_a_git_url(text)
     if match["host"] in GIT_SCHEMES:
         return f"has no // after {match['host']}:"
-    if match["user"] and _USER.fullmatch(match["user"][:-1]) is None:
+    if match["user"] and re.fullmatch(USER, match["user"][:-1]) is None:
         return "has a user's name that ssh does not take"
     return "has a space in it" if re.search(r"\s", text) else None
 
@@ -214,14 +214,14 @@ def _name_and_tag(name: str) -> tuple[str, str | None]:
 
 
 def _repository_fault(repository: str, tag: str | None) -> str | None:
-    if _REPOSITORY.fullmatch(repository) is None:
-        in_lower_case = _REPOSITORY.fullmatch(repository.lower()) is not None
+    if re.fullmatch(REPOSITORY, repository) is None:
+        in_lower_case = re.fullmatch(REPOSITORY, repository.lower()) is not None
         return "has capital letters in its repository" if in_lower_case else "has no valid repository"
     return None if tag is None else _tag_fault(tag)
 
 
 def _tag_fault(tag: str) -> str | None:
-    return None if _TAG.fullmatch(tag) else f"has the tag {tag!r}, which registries do not take"
+    return None if re.fullmatch(TAG, tag) else f"has the tag {tag!r}, which registries do not take"
 
 
 def _split(text: str) -> SplitResult | None:
