@@ -40,6 +40,7 @@ check: $(INSTALLED) ## Lint, types, the rooms' borders, generated docs
 docs: $(INSTALLED) ## Write the generated pages again
 	$(BIN)/instructlab-pipeline params list --markdown > docs/parameters.md
 	$(BIN)/instructlab-pipeline params schema > tests/golden/params/schema.json
+	$(BIN)/instructlab-pipeline kube manifests --output deploy
 
 clean: ## Remove the environment and every run
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

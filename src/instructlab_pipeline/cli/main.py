@@ -27,6 +27,8 @@ COMMANDS = {
     "stage": ("instructlab_pipeline.cli.run", "stage", "Perform one stage of a run: what a pod does."),
     "verify": ("instructlab_pipeline.cli.verify", "verify", "Follow a published image back to its taxonomy."),
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, export and patch the parameters."),
+    "metrics": ("instructlab_pipeline.cli.metrics", "metrics", "Tell monitoring how runs are, as OpenMetrics."),
+    "kube": ("instructlab_pipeline.cli.kube", "kube", "Put the pipeline on a cluster."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
 }
 

@@ -1,10 +1,10 @@
 """`deploy/`: what is applied to a cluster, file by file, made from the parameter table.
 
-    base/               service account, role, network policy, and the ConfigMap's name
-    overlays/dev, prod  every parameter of that environment; copy one and change its literals for another environment
-    components/         what an overlay may add: monitoring, a pipelines server
-    admission-policy/   for a cluster's administrator: the API server refuses wrong parameters
-    secrets/            templates without values
+base/               service account, role, network policy, and the ConfigMap's name
+overlays/dev, prod  every parameter of that environment; copy one and change its literals for another environment
+components/         what an overlay may add: monitoring, a pipelines server
+admission-policy/   for a cluster's administrator: the API server refuses wrong parameters
+secrets/            templates without values
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from typing import Any
 from instructlab_pipeline.kube import configmap, monitoring
 from instructlab_pipeline.kube.manifests_access import network_policy, role, role_binding, service_account
 from instructlab_pipeline.kube.manifests_secrets import secrets
-from instructlab_pipeline.kube.names import CONFIGMAP, LABELS, NAMESPACE
+from instructlab_pipeline.kube.names import CONFIGMAP, NAMESPACE, PART_OF
 from instructlab_pipeline.kube.policy import advice, bindings, policy
 from instructlab_pipeline.params.export import dumped, sectioned
 from instructlab_pipeline.params.layers import resolve_layers
@@ -104,7 +104,7 @@ def _folder(path: str, kustomization: Manifest, manifests: Mapping[str, Manifest
 
 def _kustomization(**fields: Any) -> Manifest:
     kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    labels = [{"pairs": dict(LABELS), "includeTemplates": False}]
+    labels = [{"pairs": dict(PART_OF), "includeTemplates": False}]
     return {**kind, **fields, "labels": labels}
 
 

@@ -6,6 +6,8 @@ NAMESPACE = "data-science-project"
 CONFIGMAP = "instructlab-pipeline-params"
 SERVICE_ACCOUNT = "instructlab-pipeline"
 NAME_LABEL = "app.kubernetes.io/name"
-# On every object and pod of ours: network policies, monitors and people find them by it.
-LABELS: Mapping[str, str] = {NAME_LABEL: "instructlab-pipeline", "app.kubernetes.io/part-of": "instructlab-pipeline"}
+# On every object of ours.
+PART_OF: Mapping[str, str] = {"app.kubernetes.io/part-of": "instructlab-pipeline"}
+# On every pod that works on a run too: network policies and people find them by it.
+LABELS: Mapping[str, str] = {NAME_LABEL: "instructlab-pipeline", **PART_OF}
 IMAGE = "quay.io/instructlab-pipeline/instructlab-pipeline"

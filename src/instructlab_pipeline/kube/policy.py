@@ -5,10 +5,10 @@ validation that wants it to be ''. A second policy warns where each value is val
 may think (`params/rules.py`). Both look at ConfigMaps of one name only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from instructlab_pipeline.kube.cel import bind, finds, first_fault, listed, quoted, sentence
+from instructlab_pipeline.kube.cel import bind, first_fault, listed, quoted, sentence
 from instructlab_pipeline.kube.names import CONFIGMAP
 from instructlab_pipeline.kube.policy_kinds import faults_of
 from instructlab_pipeline.kube.policy_rules import warnings
@@ -45,7 +45,7 @@ def bindings() -> tuple[Manifest, Manifest]:
     return _binding(CONFIGMAP, "Deny"), _binding(ADVICE, "Warn")
 
 
-def _policy(name: str, failure: str, variables: list[Manifest], validations: list[Manifest]) -> Manifest:
+def _policy(name: str, failure: str, variables: Sequence[Manifest], validations: Sequence[Manifest]) -> Manifest:
     rule = {
         "apiGroups": [""],
         "apiVersions": ["v1"],
@@ -80,14 +80,14 @@ def _names(names: list[str]) -> Iterator[Manifest]:
     """No other keys. Nearest names are not told: CEL has no measure of likeness."""
     unknown = f"variables.data.filter(k, !(k in {listed(names)}))"
     secret = f"[{', '.join(f'k.startsWith({quoted(prefix)})' for prefix in SECRET_PREFIXES)}].exists(b, b)"
-    why = f"({secret} ? {quoted(_SECRET)} : '')"
+    why = f"({secret} ? {quoted(_KEPT_ELSEWHERE)} : '')"
     message = sentence("k", quoted(f" ({ORIGIN}) is not a parameter"), why)
     yield {"expression": f"{unknown}.size() == 0", "messageExpression": bind("k", f"{unknown}[0]", message)}
     binary = "!has(object.binaryData) || object.binaryData.size() == 0"
     yield {"expression": binary, "message": f"{ORIGIN} has binaryData; parameters are texts, in data"}
 
 
-_SECRET = ": it is read from the environment, and belongs into no file"
+_KEPT_ELSEWHERE = ": it is read from the environment, and belongs into no file"
 
 
 def _variables(name: str) -> Iterator[Manifest]:

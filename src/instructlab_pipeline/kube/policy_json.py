@@ -5,7 +5,18 @@ braces in any string. So patterns tell the shape, and find the pairs. What has a
 where the command line names the character at which JSON breaks.
 """
 
-from instructlab_pipeline.kube.cel import bind, finds, first_fault, first_in, first_of, in_quotes, listed, matches, quoted, sentence
+from instructlab_pipeline.kube.cel import (
+    bind,
+    finds,
+    first_fault,
+    first_in,
+    first_of,
+    in_quotes,
+    listed,
+    matches,
+    quoted,
+    sentence,
+)
 from instructlab_pipeline.kube.policy_quantities import count_fault, cpu_fault, size_fault
 from instructlab_pipeline.params.kubernetes import (
     EFFECTS,

@@ -33,9 +33,7 @@ def _tag_is_implied() -> str:
 
 
 def _idle(name: str, switch: str) -> str:
-    message = sentence(
-        quoted(f"{name}="), _text(name), quoted(f"{ORIGIN} has no effect: {switch} is false{ORIGIN}")
-    )
+    message = sentence(quoted(f"{name}="), _text(name), quoted(f"{ORIGIN} has no effect: {switch} is false{ORIGIN}"))
     return _where([name, switch], f"{_is_chosen(name)} && {_text(switch)}.lowerAscii() == 'false'", message)
 
 
@@ -43,9 +41,7 @@ def _checkpoints_come_too_late() -> str:
     name, switch = "output_checkpoint_frequency", "output_save_checkpoints"
     phases = ("train_epochs_phase_1", "train_epochs_phase_2")
     late = " && ".join(f"int({_text(name)}) > int({_text(phase)})" for phase in phases)
-    message = sentence(
-        quoted(f"{name}="), _text(name), quoted(f"{ORIGIN} keeps none: no phase has so many epochs")
-    )
+    message = sentence(quoted(f"{name}="), _text(name), quoted(f"{ORIGIN} keeps none: no phase has so many epochs"))
     return _where([name, switch, *phases], f"{_text(switch)}.lowerAscii() == 'true' && {late}", message)
 
 
@@ -61,9 +57,7 @@ def _learning_rate_is_idle() -> str:
 def _plain_http_is_idle() -> str:
     switch, image = "output_registry_insecure", "output_oci_model_uri"
     idle = f"{_text(switch)}.lowerAscii() == 'true' && {finds(_text(image), '^oci:([^/]|/[^/])')}"
-    message = sentence(
-        quoted(f"{switch}=true has no effect: "), _text(image), quoted(" is a folder, not a registry")
-    )
+    message = sentence(quoted(f"{switch}=true has no effect: "), _text(image), quoted(" is a folder, not a registry"))
     return _where([switch, image], idle, message)
 
 

@@ -5,7 +5,7 @@ from instructlab_pipeline.params import uris
 
 _SPACE_OR_UNPRINTABLE = r"[\p{C}\p{Zl}\p{Zp}]|[^\P{Zs} ]"
 _AUTHORITY = r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*"
-_PASSWORD = r":\S+@"
+_CREDENTIALS = r":\S+@"
 _DOTS = r"^s3://[^/]+/(.*/)?\.\.?(/|$)"
 _SPACE = r"\s"
 _NO_HOST = ("h == ''", quoted("has no host"))
@@ -73,8 +73,8 @@ def webhook_fault(value: str) -> str:
 
 def without_secrets(value: str) -> str:
     """The text with what may be a password, a token or a signature blotted out."""
-    password = "u.substring(0, u.indexOf(':') + 1) + '***@' + u.substring(u.lastIndexOf('@') + 1)"
-    without_password = f"{finds('u', _PASSWORD)} ? {password} : u"
+    blotted = "u.substring(0, u.indexOf(':') + 1) + '***@' + u.substring(u.lastIndexOf('@') + 1)"
+    without_password = f"{finds('u', _CREDENTIALS)} ? {blotted} : u"
     query = finds("v", r"://[^\s?#]*[?#]\S")
     without_query = f"{query} ? v.find({quoted('^[^?#]*[?#]')}) + '***' : v"
     return bind("u", value, bind("v", f"({without_password})", without_query))
@@ -206,4 +206,6 @@ def _tag_fault(value: str) -> str:
     """What follows the first colon, if there is one."""
     tag = f"{value}.substring({value}.indexOf(':') + 1)"
     bad = f"({value}.contains(':') && !{matches(tag, uris.TAG)})"
-    return first_fault((bad, sentence(quoted("has the tag "), in_quotes(tag), quoted(", which registries do not take"))))
+    return first_fault(
+        (bad, sentence(quoted("has the tag "), in_quotes(tag), quoted(", which registries do not take")))
+    )
