@@ -135,6 +135,7 @@ FAULTS: Mapping[tuple[str, str], Sequence[Callable[[str], str]]] = {
         (kinds.GIT_URL, policy_uris.git_url_fault),
         (kinds.GIT_REVISION, policy_uris.git_revision_fault),
         (kinds.IMAGE, policy_uris.image_fault),
+        (kinds.BASE_IMAGE, policy_uris.base_image_fault),
         (kinds.ENDPOINT, policy_uris.endpoint_fault),
         (kinds.WEBHOOK, policy_uris.webhook_fault),
         (kinds.KUBERNETES_NAME, _kubernetes_name),

@@ -56,6 +56,12 @@ def image_fault(value: str) -> str:
     return first_fault(control_character(value), (is_layout, layout), otherwise=bind("r", bare, _reference_fault()))
 
 
+def base_image_fault(value: str) -> str:
+    length = len("@sha256:") + 64
+    bare = f"({finds(value, uris.IMAGE_DIGEST)} ? {value}.substring(0, {value}.size() - {length}) : {value})"
+    return bind("w", bare, image_fault("w"))
+
+
 def endpoint_fault(value: str) -> str:
     builtin = quoted(uris.BUILTIN_TEACHER)
     return first_fault(

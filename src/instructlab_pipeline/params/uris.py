@@ -19,7 +19,7 @@ BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 # The grammar of github.com/distribution/reference.
 _REGISTRY = re.compile(rf"(?=localhost$|.*[.:]){HOST}(?::[0-9]{{1,5}})?")  # org/model would be on Docker Hub
 REPOSITORY = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-_IMAGE_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+IMAGE_DIGEST = r"@sha256:[0-9a-f]{64}$"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 
 # `git check-ref-format`, as far as a revision given by a person needs it.
@@ -81,7 +81,7 @@ def image_fault(text: str) -> str | None:
 
 def base_image_fault(text: str) -> str | None:
     """An image that is only read, which a digest may name."""
-    return image_fault(_IMAGE_DIGEST.sub("", text))
+    return image_fault(re.sub(IMAGE_DIGEST, "", text))
 
 
 def is_layout(image: str) -> bool:
