@@ -1,16 +1,22 @@
 """What the sdg stage says when teachers are missing, wrong or gone: the right class of error, early, with a remedy."""
 
+import os
 import ssl
 import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
 from instructlab_pipeline.sdg.stage import fingerprint
-from servers.sdg_inputs import FREEFORM, leaf, records, run_sdg, sdg_inputs, seal_taxonomy
+from servers.command import command
+from servers.sdg_inputs import FREEFORM, KNOWLEDGE, leaf, records, run_sdg, sdg_inputs, seal_taxonomy
 from servers.teacher_server import MODEL, TeacherServer
+
+TESTS = Path(__file__).parents[1]
 
 
 def models_in_fingerprint(inputs):
@@ -116,20 +122,74 @@ def test_a_leaf_without_a_single_sample_is_an_error_that_says_why(tmp_path, taxo
     assert "low_quality" in error.message
 
 
-def test_one_reply_of_many_megabytes_costs_its_row_alone(tmp_path):
+def test_a_teacher_that_refuses_everything_is_named_early(tmp_path):
+    sorry = "I'm sorry, but I can't help with that."
+    refuses = {
+        "question_answer_pairs": lambda asked: {"pairs": [{"question": sorry, "answer": sorry}]},
+        "instructions": lambda asked: {"instructions": [sorry]},
+    }
+    leaves = [leaf(FREEFORM, "freeform"), leaf(KNOWLEDGE, "knowledge")]
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=leaves)
+    with TeacherServer(scripts=refuses) as teacher:
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=200))
+        assert len(teacher.requests) < 80
+    assert sorry in error.message
+    assert "willing" in error.remedy
+
+
+def test_a_context_that_is_too_long_costs_its_row_alone(tmp_path, taxonomy):
+    with TeacherServer(faults={"refused": 0.05}) as teacher:
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+    assert facts["samples"] == 36
+    details = {record["detail"] for record in records(tmp_path, "rejected") if record["step"] and not record["scores"]}
+    assert "This model's maximum context length is 4096 tokens" in details
+
+
+def test_one_reply_of_100_megabytes_costs_its_row_and_no_memory(tmp_path):
     huge = iter([True])
 
     def answer(asked):
-        return {"answer": "x" * (20 << 20) if next(huge, False) else "Short."}
+        return {"answer": "x" * (100 << 20) if next(huge, False) else "Short."}
 
     taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(FREEFORM, "freeform")], chunks=[])
     with TeacherServer(scripts={"answer": answer}) as teacher:
-        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
-    assert facts["samples"] == 12
+        argv = [sys.executable, TESTS / "servers/sdg_inputs.py", tmp_path, taxonomy.path, teacher.url, "{}"]
+        child = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(TESTS)})
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    assert usage.ru_maxrss < 150 << 10  # kilobytes
+    assert len(records(tmp_path, "samples")) == 12
     details = [
         record["detail"] for record in records(tmp_path, "rejected") if record["reason"] == "refused_by_endpoint"
     ]
     assert details == ["the reply is longer than 8 MB"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "exit_code", "words"),
+    [
+        ({"OPENAI_API_KEY": "sk-wrong"}, 4, "set OPENAI_API_KEY"),
+        ({"SDG_TEACHER_MODEL": "granit"}, 4, "set sdg_teacher_model"),
+        ({"SDG_TEACHER_ENDPOINT": "http://127.0.0.1:9/v1"}, 4, "correct sdg_teacher_endpoint"),
+        ({"SDG_TEACHER_ENDPOINT": ""}, 2, "set sdg_teacher_endpoint to one of"),
+        ({"SDG_FLOWS": "no-flow.yaml"}, 2, "name YAML files"),
+    ],
+)
+def test_the_command_ends_with_the_right_code_and_says_what_to_do(tmp_path, taxonomy, changed, exit_code, words):
+    with TeacherServer(api_key="sk-right") as teacher:
+        environment = {
+            "SDG_BASE_MODEL": "s3://bucket/model",
+            "SDG_REPO_URL": "https://example.org/taxonomy.git",
+            "OUTPUT_OCI_MODEL_URI": "quay.io/team/model:1",
+            "SDG_TEACHER_ENDPOINT": teacher.url,
+            "OPENAI_API_KEY": "sk-right",
+            **changed,
+        }
+        done = command("stage", "sdg", "--run-dir", str(tmp_path), folder=tmp_path, environment=environment)
+        assert not teacher.requests
+    assert done.returncode == exit_code, done.stderr
+    assert words in done.stderr.split("what to do:")[1]
 
 
 def test_the_fingerprint_names_the_models_without_asking_where_they_are_given(taxonomy):

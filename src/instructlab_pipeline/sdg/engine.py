@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply
+from instructlab_pipeline.sdg.filters import REFUSAL
 from instructlab_pipeline.sdg.funnel import main_reasons
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun
@@ -118,8 +119,11 @@ class Engine:
             if row.tries == 0:
                 return [replace(row, tries=1)]
             return [Rejected(row=row, reason=bad.reason, detail=bad.detail)]
-        self._usable += 1
         outcomes = advance(run.flow, run.leaf, row, fields, key=call.key, threshold=self._settings.threshold)
+        if outcomes and all(isinstance(outcome, Rejected) and outcome.reason == REFUSAL for outcome in outcomes):
+            self._count_unusable(outcomes[0].detail)
+        else:
+            self._usable += 1
         if not outcomes and row.step == 0:
             run.came_back_empty(row.ask)
         return outcomes
@@ -143,7 +147,7 @@ class Engine:
         names = " and ".join(sorted(set(self._settings.models.values())))
         return ServiceError(
             f"not one of the first {self._unusable} replies of {names} can be used; the last: {detail}",
-            remedy="use a chat model, behind an endpoint that takes `response_format` with a JSON schema",
+            remedy="use a chat model that is willing, at an endpoint that takes `response_format` with a JSON schema",
         )
 
     def _show(self, gained: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from instructlab_pipeline.sdg.language import language_of, script_of, scripts_in
 
+REFUSAL = "refusal"
 LONGEST_FIELD = 20_000  # characters; ten times what a sequence of 2048 tokens holds of anything but repetition
 _BEGINNING = 200  # characters in which a refusal shows itself
 _SORRY = r"(?:(?:i'?m|i am|we'?re|we are) (?:very |so |truly |deeply )?sorry|sorry)"
@@ -74,7 +75,7 @@ def is_refusal(text: str) -> bool:
 
 def _out_of_manner(name: str, text: str, manner: Manner) -> tuple[str, str] | None:
     if not manner.refuses and is_refusal(text):
-        return "refusal", f"the {name} is a refusal: {text[:80]}"
+        return REFUSAL, f"the {name} is a refusal: {text[:80]}"
     script = script_of(text)
     if script is not None and manner.scripts and script not in manner.scripts:
         return "other_language", f"the {name} is in {script} letters, unlike the leaf's: {text[:80]}"
