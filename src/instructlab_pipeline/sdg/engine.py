@@ -120,8 +120,9 @@ class Engine:
                 return [replace(row, tries=1)]
             return [Rejected(row=row, reason=bad.reason, detail=bad.detail)]
         outcomes = advance(run.flow, run.leaf, row, fields, key=call.key, threshold=self._settings.threshold)
-        if outcomes and all(isinstance(outcome, Rejected) and outcome.reason == REFUSAL for outcome in outcomes):
-            self._count_unusable(outcomes[0].detail)
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, Rejected) and outcome.reason == REFUSAL]
+        if refusals and len(refusals) == len(outcomes):
+            self._count_unusable(refusals[0].detail)
         else:
             self._usable += 1
         if not outcomes and row.step == 0:
