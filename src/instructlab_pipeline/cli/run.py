@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from instructlab_pipeline.cli import failures
+from instructlab_pipeline.cli.notification import notified
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
 from instructlab_pipeline.errors import GateError, PipelineError, UsageError
 from instructlab_pipeline.params.layers import Resolved
@@ -42,13 +43,14 @@ def run(run_dir: str | None, until: str, as_json: bool, **options: Any) -> None:
         resolved = resolved_options(options)
         require_what_is_needed(resolved.parameters, STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
         storage = open_storage(run_dir or default_folder(resolved.parameters))
-        try:
-            _run_stages(storage, resolved, until, report)
-            _require_pass(report)
-        except GateError:
+        with notified(resolved.parameters.notify_webhook_url, storage.place(), report):
+            try:
+                _run_stages(storage, resolved, until, report)
+                _require_pass(report)
+            except GateError:
+                _say(in_words(report), as_json=as_json)
+                raise
             _say(in_words(report), as_json=as_json)
-            raise
-        _say(in_words(report), as_json=as_json)
 
 
 @click.command(cls=ParameterCommand)

@@ -1,0 +1,101 @@
+"""The message at a run's end, to a real webhook; and that nothing about it ever changes how the run ends."""
+
+import pytest
+
+from instructlab_pipeline.notification import deliver, message
+from servers.command import command
+from servers.loopback import free_port
+from servers.tiny_model import write_tiny_model
+from servers.webhook import webhook
+
+DONE = message("runs/demo", None)
+
+
+def delivered(hook, pauses_s=(0.1, 0.2)):
+    """What `deliver` says, and how long it waited before each further attempt."""
+    waited = []
+    return deliver(hook.url, DONE, pauses_s=pauses_s, sleep=waited.append), waited
+
+
+def test_a_message_arrives_as_one_json_object():
+    with webhook() as hook:
+        assert delivered(hook) == (None, [])
+    ((body, headers),) = hook.messages
+    assert body == {"text": "runs/demo is done", "run": "runs/demo", "ok": True, "error": None}
+    assert headers["Content-Type"] == "application/json"
+    assert "Authorization" not in headers
+
+
+def test_a_token_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("NOTIFY_WEBHOOK_TOKEN", "t0ken\n")
+    with webhook() as hook:
+        delivered(hook)
+    assert hook.messages[0][1]["Authorization"] == "Bearer t0ken"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_may_pass_is_tried_again(status):
+    with webhook(status, status) as hook:
+        assert delivered(hook) == (None, [0.1, 0.2])
+    assert len(hook.messages) == 3
+
+
+def test_after_the_last_attempt_it_is_given_up():
+    with webhook(503, 503, 503) as hook:
+        assert delivered(hook) == ("status 503", [0.1, 0.2])
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_a_refusal_is_final(status):
+    with webhook(status) as hook:
+        assert delivered(hook) == (f"status {status}", [])
+
+
+def test_a_webhook_that_is_away_is_a_complaint():
+    waited = []
+    complaint = deliver(f"http://127.0.0.1:{free_port()}/", DONE, pauses_s=(0.1,), sleep=waited.append)
+    assert "refused" in complaint
+    assert waited == [0.1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def run(tmp_path, url, model):
+    """A run that ends after its first stage."""
+    arguments = [
+        f"--sdg_base_model=file:{model}",
+        f"--sdg_repo_url={tmp_path}",
+        "--output_oci_model_uri=oci:image:1",
+        f"--notify_webhook_url={url}",
+    ]
+    return command("run", "--run-dir", "runs/one", "--until", "model", *arguments, folder=tmp_path)
+
+
+def test_a_run_that_ends_well_says_so(tmp_path, model):
+    with webhook() as hook:
+        done = run(tmp_path, hook.url, model)
+    assert done.returncode == 0, done.stderr
+    ((body, _),) = hook.messages
+    assert body["ok"]
+    assert body["run"] == "runs/one"
+    assert body["report"].endswith("report.html")
+
+
+def test_a_run_that_fails_says_why_and_ends_with_its_own_code(tmp_path):
+    with webhook() as hook:
+        done = run(tmp_path, hook.url, tmp_path / "no-model")
+    assert done.returncode == 3
+    ((body, _),) = hook.messages
+    assert not body["ok"]
+    assert body["error"]["exit_code"] == 3
+    assert "no-model" in body["text"]
+
+
+def test_a_webhook_that_refuses_changes_nothing_but_a_line(tmp_path, model):
+    with webhook(404) as hook:
+        done = run(tmp_path, hook.url, model)
+    assert done.returncode == 0
+    assert f"note: {hook.url} was not told how the run ended: status 404" in done.stderr
