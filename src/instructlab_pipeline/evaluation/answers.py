@@ -1,4 +1,4 @@
-"""Answers of a model to the items: those that the journal knows, and the rest from a worker process.
+"""What a model makes of the items: what the journal knows, and the rest from a worker process.
 
 Decoding is greedy. Both models may write equally much: see `answer_budget`.
 """
@@ -6,14 +6,15 @@ Decoding is greedy. Both models may write equally much: see `answer_budget`.
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.evaluation.candidate import Candidate
-from instructlab_pipeline.evaluation.items import Item
-from instructlab_pipeline.evaluation.journal import Journal, answer_key
+from instructlab_pipeline.evaluation.journal import Journal
+from instructlab_pipeline.evaluation.tasks import Task
 from instructlab_pipeline.processes import run_worker
 from instructlab_pipeline.stage import Context
 
@@ -24,18 +25,18 @@ MOST_THREADS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How answers are made; `batch_size` is the most that are generated at once, and no part of an answer's key."""
+    """How answers are made; `batch_size` is the most that are made at once, and no part of an answer's key."""
 
     max_new_tokens: int
     batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """One text for each item, in the items' order, and how many had to be generated now."""
+class Replies:
+    """Every reply that is known of a model, by its task's key, and how many had to be made now."""
 
-    texts: Sequence[str]
-    generated: int
+    known: Mapping[str, Any]
+    made: int
 
 
 def answer_budget(references: Iterable[str], folder: Path) -> int:
@@ -47,51 +48,64 @@ def answer_budget(references: Iterable[str], folder: Path) -> int:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    longest = max(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in references)
+    longest = max((len(tokenizer.encode(text, add_special_tokens=False).ids) for text in references), default=0)
     return max(SMALLEST_BUDGET, 1 << (2 * longest + 8 - 1).bit_length())
 
 
-def answer(candidate: Candidate, items: Sequence[Item], settings: Settings, context: Context) -> Answers:
-    """Every item's answer; only those that no run before has generated cost anything.
+def replies(candidate: Candidate, tasks: Iterable[Task], settings: Settings, context: Context) -> Replies:
+    """The reply to every task; only those that no run before has asked for cost anything.
 
     Raises:
         WorkerError: the worker failed. What it had finished is kept.
     """
     journal = Journal(context.cache / "answers" / f"{candidate.digest}.jsonl")
-    keys = [answer_key(item.messages, max_new_tokens=settings.max_new_tokens) for item in items]
-    known = journal.answers()
-    missing = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+    known = journal.replies()
+    keyed = {task.key(max_new_tokens=settings.max_new_tokens): task for task in tasks}
+    missing = {key: task for key, task in keyed.items() if key not in known}
     if missing:
-        _generate(candidate, missing, settings, journal, context)
-        known = journal.answers()
-    return Answers(texts=[known[key] for key in keys], generated=len(missing))
+        _ask(candidate, missing, settings, journal, context)
+        known = journal.replies()
+    return Replies(known=known, made=len(missing))
 
 
-def _generate(
-    candidate: Candidate, missing: dict[str, Item], settings: Settings, journal: Journal, context: Context
-) -> None:
-    spec = context.work / f"answers-of-{candidate.stage}.json"
-    task = {
+def worker_spec(
+    candidate: Candidate, missing: Mapping[str, Task], settings: Settings, journal: Journal
+) -> dict[str, Any]:
+    """What `worker.py` reads."""
+    return {
         "model": str(candidate.folder.resolve()),
         "journal": str(journal.path.resolve()),
         "max_new_tokens": settings.max_new_tokens,
         "batch_size": settings.batch_size,
-        "questions": [{"key": key, "messages": item.messages} for key, item in missing.items()],
+        "tasks": [
+            {"key": key, "messages": task.messages, "continuation": task.continuation}
+            for key, task in missing.items()
+        ],
     }
-    write_atomically(spec, json.dumps(task))
+
+
+def worker_command(spec: Path) -> list[str]:
+    return [sys.executable, "-m", "instructlab_pipeline.evaluation.worker", str(spec)]
+
+
+def _ask(
+    candidate: Candidate, missing: Mapping[str, Task], settings: Settings, journal: Journal, context: Context
+) -> None:
+    spec = context.work / f"answers-of-{candidate.stage}.json"
+    write_atomically(spec, json.dumps(worker_spec(candidate, missing, settings, journal)))
     run_worker(
-        [sys.executable, "-m", "instructlab_pipeline.evaluation.worker", str(spec)],
+        worker_command(spec),
         log=spec.with_suffix(".log"),
         environment=_environment(candidate.folder),
-        on_tick=_Progress(journal, missing.keys(), context, name=f"answers of {candidate.stage}"),
+        on_tick=Progress(journal, list(missing), context, name=f"answers of {candidate.stage}"),
         doing=f"answering {len(missing)} questions with the model of stage {candidate.stage}",
     )
 
 
-class _Progress:
-    """Tells how many of the wanted answers the journal holds, whenever it has grown."""
+class Progress:
+    """Tells how many of the wanted replies the journal holds, whenever it has grown."""
 
-    def __init__(self, journal: Journal, wanted: Iterable[str], context: Context, *, name: str) -> None:
+    def __init__(self, journal: Journal, wanted: Sequence[str], context: Context, *, name: str) -> None:
         self._journal, self._wanted, self._context, self._name = journal, set(wanted), context, name
         self._size = -1
 
@@ -100,7 +114,7 @@ class _Progress:
         if size == self._size:
             return
         self._size = size
-        done = len(self._wanted & self._journal.answers().keys())
+        done = len(self._wanted & self._journal.replies().keys())
         self._context.events.progress(self._name, done, len(self._wanted), unit="answers")
 
 

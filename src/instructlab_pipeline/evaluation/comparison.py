@@ -3,21 +3,32 @@
 Pure. Numbers are rounded to six digits: more would be noise, and less alike from one processor to another.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from instructlab_pipeline.evaluation.grading import Evidence, Judgement, Preference, graded
 from instructlab_pipeline.evaluation.items import Item
-from instructlab_pipeline.evaluation.metrics import Metric
+from instructlab_pipeline.evaluation.metrics import Metric, Scale
 from instructlab_pipeline.evaluation.statistics import Interval
-from instructlab_pipeline.evaluation.verdict import Grades, Score, Verdict, regressions, score, score_by_leaf
+from instructlab_pipeline.evaluation.verdict import (
+    REGRESSION_LEVEL,
+    Grades,
+    Score,
+    Verdict,
+    regressions,
+    score,
+    score_by_leaf,
+)
 
 DIGITS = 6
 CSV_COLUMNS = (
     "leaf",  # empty: over all leaves
     "metric",
     "n",
+    "ungraded",
     "base",
     "tuned",
     "low95",
@@ -32,51 +43,53 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`base` and `tuned` are the answers in the items' order."""
+    """What both models made of the items, by the metrics that were asked for."""
 
-    items: Sequence[Item]
-    base: Sequence[str]
-    tuned: Sequence[str]
+    evidence: Evidence
     metrics: Mapping[str, Metric]
+
+    @property
+    def items(self) -> Sequence[Item]:
+        return self.evidence.items
 
     @cached_property
     def grades(self) -> dict[str, Grades]:
-        return {name: self._graded(metric) for name, metric in self.metrics.items()}
+        return {name: graded(metric, self.evidence) for name, metric in self.metrics.items()}
 
     @cached_property
     def scores(self) -> dict[str, Score]:
-        return {name: score(grades) for name, grades in self.grades.items()}
+        """By metric, where a single item has grades for both models."""
+        scores = {name: score(grades) for name, grades in self.grades.items()}
+        return {name: own for name, own in scores.items() if own is not None}
 
     @cached_property
     def leaf_scores(self) -> dict[str, dict[str, Score]]:
         """By metric, then by leaf."""
-        leaves = [item.leaf for item in self.items]
-        return {name: score_by_leaf(grades, leaves) for name, grades in self.grades.items()}
+        leaves = {item.id: item.leaf for item in self.items}
+        return {name: score_by_leaf(self.grades[name], leaves) for name in self.scores}
 
-    def _graded(self, metric: Metric) -> Grades:
-        references = [item.reference for item in self.items]
-        return Grades(
-            base=[metric.grade(text, right) for text, right in zip(self.base, references, strict=True)],
-            tuned=[metric.grade(text, right) for text, right in zip(self.tuned, references, strict=True)],
-            is_share=metric.is_share,
-        )
+    @cached_property
+    def regressions(self) -> dict[str, list[str]]:
+        """By metric, the leaves where tuning did harm, where there are any."""
+        return {name: lost for name, by_leaf in self.leaf_scores.items() if (lost := regressions(by_leaf))}
 
 
 def answer_records(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One line of `answers.jsonl` for each item."""
-    for row, item in enumerate(comparison.items):
+    """One line of `answers.jsonl` for each item; a grade of null is one that the judge did not give."""
+    evidence = comparison.evidence
+    grades = {name: _by_item(own) for name, own in comparison.grades.items()}
+    for item in comparison.items:
         yield {
             "id": item.id,
             "leaf": item.leaf,
             "question": item.question,
             "context": item.context,
+            **({"choices": list(item.choices), "key": item.key} if item.choices else {}),
             "reference": item.reference,
-            "base": comparison.base[row],
-            "tuned": comparison.tuned[row],
-            "grades": {
-                name: {"base": _rounded(grades.base[row]), "tuned": _rounded(grades.tuned[row])}
-                for name, grades in comparison.grades.items()
-            },
+            "base": evidence.base.shown(item),
+            "tuned": evidence.tuned.shown(item),
+            "grades": {name: own[item.id] for name, own in grades.items() if item.id in own},
+            **_judge_record(evidence, item),
         }
 
 
@@ -87,7 +100,8 @@ def metrics_record(comparison: Comparison) -> dict[str, Any]:
         "metrics": {
             name: {
                 **score_record(item),
-                "regressions": regressions(comparison.leaf_scores[name]),
+                "scale": item.scale.value,
+                "regressions": comparison.regressions.get(name, []),
                 "leaves": {leaf: score_record(own) for leaf, own in comparison.leaf_scores[name].items()},
             }
             for name, item in comparison.scores.items()
@@ -105,8 +119,10 @@ def metrics_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def score_record(item: Score) -> dict[str, Any]:
+    effect = item.smallest_detectable_effect
     return {
         "n": item.n,
+        "ungraded": item.ungraded,
         "base": _rounded(item.base),
         "tuned": _rounded(item.tuned),
         "interval95": interval_record(item.interval),
@@ -115,36 +131,79 @@ def score_record(item: Score) -> dict[str, Any]:
             "interval95": interval_record(item.difference.interval),
             "p_value": _rounded(item.difference.p_value),
         },
-        "smallest_detectable_effect": _rounded(item.smallest_detectable_effect),
+        "smallest_detectable_effect": None if effect is None else _rounded(effect),
     }
 
 
 def verdict_record(comparison: Comparison, verdict: Verdict, threshold: float) -> dict[str, Any]:
-    """The part of `verdict.json` that follows from the grades."""
+    """The part of `verdict.json` that follows from the grades; `informs` holds the metrics that decide nothing."""
     return {
         "verdict": verdict.word,
         "clear": verdict.clear,
+        "reasons": list(verdict.reasons),
         "n": len(comparison.items),
         "threshold": threshold,
         "metrics": {
             name: {
-                "base": _rounded(item.base),
-                "tuned": _rounded(item.tuned),
-                "interval": interval_record(item.interval),
+                **_measured(comparison.scores[name]),
                 "threshold": threshold,
-                "passed": verdict.rulings[name].passed,
-                "clear": verdict.rulings[name].clear,
+                "passed": ruling.passed,
+                "clear": ruling.clear,
             }
-            for name, item in comparison.scores.items()
+            for name, ruling in verdict.rulings.items()
         },
-        "regressions": {
-            name: lost for name, by_leaf in comparison.leaf_scores.items() if (lost := regressions(by_leaf))
+        "informs": {
+            name: _measured(item) for name, item in comparison.scores.items() if name not in verdict.rulings
         },
+        "regressions": comparison.regressions,
     }
 
 
 def interval_record(interval: Interval) -> list[float]:
     return [_rounded(interval.low), _rounded(interval.high)]
+
+
+def _by_item(grades: Grades) -> dict[str, dict[str, float | None]]:
+    """Base and tuned grade of each item; of a perplexity the item's own, and not its logarithm."""
+    as_shown = math.exp if grades.scale is Scale.PERPLEXITY else float
+
+    def shown(grade: float | None) -> float | None:
+        return None if grade is None else _rounded(as_shown(grade))
+
+    rows = zip(grades.items, grades.base, grades.tuned, strict=True)
+    return {item: {"base": shown(base), "tuned": shown(tuned)} for item, base, tuned in rows}
+
+
+def _judge_record(evidence: Evidence, item: Item) -> dict[str, Any]:
+    """What the judge said, where it was asked of this item."""
+    record: dict[str, Any] = {}
+    if item.id in evidence.tuned.judgements:
+        opinions = {"base": evidence.base.judgements[item.id], "tuned": evidence.tuned.judgements[item.id]}
+        record = {side: _opinion_record(opinion) for side, opinion in opinions.items()}
+    if item.id in evidence.preferences:
+        record["preferred"] = _preference_record(evidence.preferences[item.id])
+    return {"judge": record} if record else {}
+
+
+def _opinion_record(opinion: Judgement | None) -> dict[str, Any] | None:
+    return opinion and {"correct": opinion.correct, "score": _rounded(opinion.score), "reason": opinion.reason}
+
+
+def _preference_record(preference: Preference | None) -> dict[str, Any] | None:
+    names = {0.0: "base", 0.5: "neither", 1.0: "tuned"}
+    return preference and {"answer": names[preference.tuned], "reasons": list(preference.reasons)}
+
+
+def _measured(item: Score) -> dict[str, Any]:
+    return {
+        "n": item.n,
+        "ungraded": item.ungraded,
+        "base": _rounded(item.base),
+        "tuned": _rounded(item.tuned),
+        "interval": interval_record(item.interval),
+        "difference": score_record(item)["difference"],
+        "worse_than_base": item.is_worse and item.difference.p_value < REGRESSION_LEVEL,
+    }
 
 
 def _row(leaf: str, metric: str, item: Score) -> dict[str, Any]:
@@ -154,6 +213,7 @@ def _row(leaf: str, metric: str, item: Score) -> dict[str, Any]:
         leaf,
         metric,
         record["n"],
+        record["ungraded"],
         record["base"],
         record["tuned"],
         *record["interval95"],

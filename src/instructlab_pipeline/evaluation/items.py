@@ -12,35 +12,43 @@ from instructlab_pipeline.errors import SourceError
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question with the answer that is expected; `context` only where the question speaks of a given text."""
+    """One question with the answer that is expected; `context` only where the question speaks of a given text.
+
+    A multiple-choice question has `choices`, of which the one at `key` is right and is the reference.
+    """
 
     id: str
     leaf: str
     question: str
     context: str | None
     reference: str
+    choices: tuple[str, ...] = ()
+    key: int | None = None
 
     @property
     def messages(self) -> Messages:
         return question_messages(self.question, context=self.context)
 
 
-def items_of(records: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """The evaluation set as items; what else a record says (lineage) is no concern of a grade.
+def item_of(record: Mapping[str, Any]) -> Item:
+    """What else a record says (lineage) is no concern of a grade."""
+    return Item(
+        id=record["id"],
+        leaf=record["leaf"],
+        question=record["question"],
+        context=record.get("context"),
+        reference=record["reference"],
+        choices=tuple(record.get("choices", ())),
+        key=record.get("key"),
+    )
+
+
+def require_items(items: list[Item]) -> list[Item]:
+    """The items of a generated evaluation set.
 
     Raises:
         SourceError: there is not a single one.
     """
-    items = [
-        Item(
-            id=record["id"],
-            leaf=record["leaf"],
-            question=record["question"],
-            context=record.get("context"),
-            reference=record["reference"],
-        )
-        for record in records
-    ]
     if not items:
         raise SourceError(
             "the evaluation set is empty: no model can be judged by it",

@@ -1,6 +1,6 @@
-"""A model's answers as they come, one line for each batch that was finished: what no later run has to ask again.
+"""Replies as they come, one line for each batch that was finished: what no later run has to ask again.
 
-One file for each model's digest, shared by runs and by processes at the same time. An answer's key is the digest of
+One file for each model's digest, shared by runs and by processes at the same time. A reply's key is the digest of
 what was asked and how, so a journal is never wrong, only incomplete. A line torn by a crash is passed over.
 """
 
@@ -9,40 +9,34 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from instructlab_pipeline.artifacts import digest_of
-from instructlab_pipeline.conversation import Messages
 from instructlab_pipeline.events import append_line
-
-METHOD = 1  # raise it when the same question would be answered in another way
-
-
-def answer_key(messages: Messages, *, max_new_tokens: int) -> str:
-    return digest_of({"method": METHOD, "messages": messages, "max_new_tokens": max_new_tokens})
 
 
 @dataclass(frozen=True)
 class Journal:
     path: Path
 
-    def answers(self) -> dict[str, str]:
-        """All answers by key; of a question answered twice, the first."""
+    def replies(self) -> dict[str, Any]:
+        """All replies by key; of a question answered twice, the first."""
+        found: dict[str, Any] = {}
         if not self.path.exists():
-            return {}
-        found: dict[str, str] = {}
+            return found
         with self.path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                found = {**_batch(line), **found}
+                for key, reply in _batch(line).items():
+                    found.setdefault(key, reply)
         return found
 
-    def add(self, batch: Mapping[str, str]) -> None:
+    def add(self, batch: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             append_line(self.path, dict(batch))
 
 
-def _batch(line: str) -> dict[str, str]:
+def _batch(line: str) -> dict[str, Any]:
     try:
         batch = json.loads(line)
     except ValueError:

@@ -1,14 +1,16 @@
-"""What an answer is worth against its reference: pure functions from (answer, reference) to 0..1.
+"""What the metrics are, and what an answer is worth: pure functions.
 
 Texts are compared as SQuAD's evaluation script does (Rajpurkar et al. 2016): lower case, without ASCII punctuation and
 English articles, blanks as one. So "The Moon." equals "moon", and, as there, "3.5" equals "35".
 """
 
+import math
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from instructlab_pipeline.errors import ParameterError
 
@@ -16,12 +18,49 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
+class Scale(StrEnum):
+    """What one item's grade is, and so what a metric is over many.
+
+    SHARE       0 or 1           the share of items with 1
+    UNIT        0..1             the mean
+    PERPLEXITY  nats per token   e to the mean over all tokens; lower is better, without an upper bound
+    """
+
+    SHARE = "share"
+    UNIT = "unit"
+    PERPLEXITY = "perplexity"
+
+
+class Source(StrEnum):
+    """What a grade is made from."""
+
+    TEXT = "the answer and the reference"
+    JUDGE = "the judge's opinion of an answer"
+    PREFERENCE = "the judge's choice between the base model's answer and the tuned model's"
+    REFERENCE = "the likelihood of the reference"
+    CHOICES = "the likelihoods of the choices"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """How likely a model holds a text to be as the answer: `nats` is the log-likelihood of its `tokens` together."""
+
+    nats: float
+    tokens: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """`grade` gives one answer's worth; `is_share` where it can only be 0 or 1, so that the mean is a share."""
+    """`grade` gives a text's worth against its reference, where the source is TEXT."""
 
-    grade: Callable[[str, str], float]
-    is_share: bool
+    scale: Scale
+    source: Source
+    grade: Callable[[str, str], float] | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether it lies in 0..1 and more is better, so that a threshold of 0..1 means something."""
+        return self.scale is not Scale.PERPLEXITY
 
 
 def normalise(text: str) -> str:
@@ -50,31 +89,59 @@ def rouge_l(answer: str, reference: str) -> float:
     return _f1(_common_subsequence(given, expected), len(given), len(expected))
 
 
+def perplexity(nats_per_token: Sequence[float], tokens: Sequence[float]) -> float:
+    """e to the mean negative log-likelihood over all tokens of all references (Jelinek et al. 1977)."""
+    total = math.fsum(nats * count for nats, count in zip(nats_per_token, tokens, strict=True))
+    return math.exp(total / math.fsum(tokens))
+
+
+def likeliest(choices: Sequence[str], likelihoods: Sequence[Likelihood]) -> int:
+    """The index of the choice with the highest log-likelihood per byte; of equal ones the first.
+
+    By bytes, as a sum favours short choices, and as bytes, unlike tokens, are the same for every model.
+    """
+    worths = [each.nats / max(1, len(text.encode())) for text, each in zip(choices, likelihoods, strict=True)]
+    return worths.index(max(worths))
+
+
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric(grade=exact_match, is_share=True),  # what "correct" means while no judge grades
-    "exact_match": Metric(grade=exact_match, is_share=True),
-    "f1": Metric(grade=token_f1, is_share=False),
-    "rouge_l": Metric(grade=rouge_l, is_share=False),
+    "accuracy": Metric(scale=Scale.SHARE, source=Source.TEXT, grade=exact_match),  # while no judge is configured
+    "exact_match": Metric(scale=Scale.SHARE, source=Source.TEXT, grade=exact_match),
+    "f1": Metric(scale=Scale.UNIT, source=Source.TEXT, grade=token_f1),
+    "rouge_l": Metric(scale=Scale.UNIT, source=Source.TEXT, grade=rouge_l),
+    "mcq_accuracy": Metric(scale=Scale.SHARE, source=Source.CHOICES),
+    "judge_score": Metric(scale=Scale.UNIT, source=Source.JUDGE),
+    "judge_win_rate": Metric(scale=Scale.UNIT, source=Source.PREFERENCE),
+    "perplexity": Metric(scale=Scale.PERPLEXITY, source=Source.REFERENCE),
 }
 
 
-def chosen(names: Iterable[str]) -> dict[str, Metric]:
-    """The metrics of these names, in their order.
+def chosen(names: Iterable[str], *, judged: bool = False) -> dict[str, Metric]:
+    """The metrics of these names, in their order; where a judge is configured, it says what is accurate.
 
     Raises:
-        ParameterError: for names that are not known, all at once, and where none is named.
+        ParameterError: names that are not known or need a judge that is not there, all at once, and a choice in which
+            nothing decides.
     """
     names = list(names)
-    complaints = [
-        f"eval_metrics: {name!r} is not a metric; known are {', '.join(METRICS)}"
-        for name in names
-        if name not in METRICS
-    ]
-    if not names:
-        complaints.append(f"eval_metrics: name at least one of {', '.join(METRICS)}")
+    complaints = [complaint for name in names if (complaint := _complaint(name, judged=judged)) is not None]
+    if not any(METRICS[name].decides for name in names if name in METRICS) and not complaints:
+        deciding = ", ".join(name for name, metric in METRICS.items() if metric.decides)
+        complaints.append(f"eval_metrics: no metric decides whether the model is good enough; name one of {deciding}")
     if complaints:
         raise ParameterError(complaints)
-    return {name: METRICS[name] for name in names}
+    metrics = {name: METRICS[name] for name in names}
+    if judged and "accuracy" in metrics:
+        metrics["accuracy"] = replace(METRICS["accuracy"], source=Source.JUDGE, grade=None)
+    return metrics
+
+
+def _complaint(name: str, *, judged: bool) -> str | None:
+    if name not in METRICS:
+        return f"eval_metrics: {name!r} is not a metric; known are {', '.join(METRICS)}"
+    if METRICS[name].source in (Source.JUDGE, Source.PREFERENCE) and not judged:
+        return f"eval_metrics: {name} needs a judge, and eval_judge_endpoint is not set"
+    return None
 
 
 def _words(text: str) -> list[str]:

@@ -3,27 +3,30 @@
 `run_phase_1` informs; `run_final` decides. A verdict of "fail" is a result like any other: acting on it is for others.
 """
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
-from instructlab_pipeline.artifacts import Artifact, Facts, read_jsonl, write_atomically, write_jsonl
-from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.evaluation import comparison as layout
-from instructlab_pipeline.evaluation.answers import Settings, answer, answer_budget
+from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, read_jsonl
+from instructlab_pipeline.errors import ParameterError, SourceError
+from instructlab_pipeline.evaluation import report
+from instructlab_pipeline.evaluation.answers import Settings, answer_budget
 from instructlab_pipeline.evaluation.candidate import Candidate, base_candidate, require_trained, tuned_candidate
 from instructlab_pipeline.evaluation.comparison import Comparison
 from instructlab_pipeline.evaluation.contamination import Contamination, contamination
-from instructlab_pipeline.evaluation.items import Item, choose, items_of
-from instructlab_pipeline.evaluation.metrics import chosen
-from instructlab_pipeline.evaluation.statistics import samples_for_clear_share
-from instructlab_pipeline.evaluation.verdict import Verdict, decide
-from instructlab_pipeline.stage import Context
+from instructlab_pipeline.evaluation.endpoint import Address, model_of
+from instructlab_pipeline.evaluation.evidence import Examination, examine
+from instructlab_pipeline.evaluation.items import Item, choose, item_of, require_items
+from instructlab_pipeline.evaluation.judging import Judge, judge_at
+from instructlab_pipeline.evaluation.metrics import Metric, Source, chosen
+from instructlab_pipeline.evaluation.questions import content_digest, own_items
+from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
+from instructlab_pipeline.evaluation.verdict import decide
+from instructlab_pipeline.stage import Context, unkeyed
 
-VERDICT = "verdict.json"
+MULTIPLE_CHOICE = "multiple_choice.jsonl"
+LEAKS_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,17 @@ class _EvaluationInputs:
     eval_batch_size: int
     eval_metrics: tuple[str, ...]
     eval_quality_threshold: float
+    eval_questions: tuple[str, ...] = ()
+    eval_judge_model: str | None = None
+    eval_judge_endpoint: str | None = unkeyed()
     output_save_metrics: bool
     output_metrics_format: str
+
+    @property
+    def judge(self) -> Address | None:
+        if self.eval_judge_endpoint is None:
+            return None
+        return Address(role="judge", endpoint=self.eval_judge_endpoint, model=self.eval_judge_model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,64 @@ class EvalFinalInputs(_EvaluationInputs):
 
     train_phase_2: Artifact
     dataset: Artifact
+    eval_require_clear: bool = False
+    eval_candidate_model: str | None = None
+    eval_candidate_endpoint: str | None = unkeyed()
+
+    @property
+    def served(self) -> Address | None:
+        if self.eval_candidate_endpoint is None:
+            return None
+        return Address(role="candidate", endpoint=self.eval_candidate_endpoint, model=self.eval_candidate_model)
+
+
+class EvaluationParameters(Protocol):
+    """The parameters that can be found impossible before anything is spent."""
+
+    @property
+    def eval_num_samples(self) -> int: ...
+    @property
+    def eval_metrics(self) -> tuple[str, ...]: ...
+    @property
+    def eval_quality_threshold(self) -> float: ...
+    @property
+    def eval_require_clear(self) -> bool: ...
+    @property
+    def eval_questions(self) -> tuple[str, ...]: ...
+    @property
+    def eval_judge_endpoint(self) -> str | None: ...
+
+
+def require_evaluable(parameters: EvaluationParameters) -> None:
+    """Refuse what the evaluation could only fail at; asks no server.
+
+    Raises:
+        ParameterError: a metric that is unknown or needs a judge that is not there, or a pass that no model can reach.
+        SourceError: a question set of the user's own cannot be used.
+    """
+    chosen(parameters.eval_metrics, judged=parameters.eval_judge_endpoint is not None)
+    asked = parameters.eval_num_samples + len(own_items(parameters.eval_questions))
+    needed = samples_for_clear_pass(parameters.eval_quality_threshold)
+    if parameters.eval_require_clear and (needed is None or asked < needed):
+        enough = "no number of questions is enough for that" if needed is None else f"that takes at least {needed}"
+        raise ParameterError(
+            [
+                f"eval_require_clear: with {asked} questions not even a model without a fault passes a threshold of "
+                f"{parameters.eval_quality_threshold} clearly; {enough}"
+            ]
+        )
+
+
+def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
+    """What stands behind names: the content of the user's own questions, the judge's model, the served model.
+
+    Raises:
+        SourceError: a question set is not there. UsageError, ServiceError: see `endpoint.model_of`.
+    """
+    judge = inputs.judge
+    served = inputs.served if isinstance(inputs, EvalFinalInputs) else None
+    known = [content_digest(inputs.eval_questions), *(model_of(each) for each in (judge, served) if each is not None)]
+    return digest_of(known) if any(known) else ""
 
 
 def run_phase_1(inputs: EvalPhase1Inputs, context: Context) -> Facts:
@@ -58,15 +128,16 @@ def run_phase_1(inputs: EvalPhase1Inputs, context: Context) -> Facts:
     Raises:
         ParameterError: an unknown metric.
         SourceError: an empty evaluation set.
-        WorkerError: the process that generates answers failed.
+        WorkerError: the process that generates answers failed. ServiceError: the judge did.
     """
-    chosen(inputs.eval_metrics)
+    metrics = _metrics(inputs)
     tuned = tuned_candidate(inputs.train_phase_1)
     if tuned is None:
         reason = "train_phase_1 was skipped, so there is nothing to evaluate yet"
-        _write_json(context, VERDICT, {"verdict": None, "skipped": reason})
+        report.write_json(context, report.VERDICT, {"verdict": None, "skipped": reason})
         return {"skipped": reason}
-    return _evaluate(inputs, tuned, context, extra={})
+    asked = _examination(inputs, _questions(inputs), metrics, context)
+    return _evaluate(inputs, tuned, asked, context, extra={})
 
 
 def run_final(inputs: EvalFinalInputs, context: Context) -> Facts:
@@ -75,11 +146,12 @@ def run_final(inputs: EvalFinalInputs, context: Context) -> Facts:
     Raises:
         ParameterError: an unknown metric.
         SourceError: an empty evaluation set, nothing was trained, or a question was trained on.
-        WorkerError: the process that generates answers failed.
+        WorkerError: the process that generates answers failed. ServiceError: the judge or the served model did.
     """
-    chosen(inputs.eval_metrics)
+    metrics = _metrics(inputs)
     tuned = require_trained(tuned_candidate(inputs.train_phase_1, inputs.train_phase_2))
-    found = contamination(_all_items(inputs.sdg), _trained_records(inputs.dataset))
+    questions = _questions(inputs)
+    found = contamination(questions.every, _trained_records(inputs.dataset))
     _require_no_leak(found)
     record = {
         "checked": found.checked,
@@ -87,49 +159,97 @@ def run_final(inputs: EvalFinalInputs, context: Context) -> Facts:
         "leaks": len(found.leaks),
         "near_duplicates": len(found.near_duplicates),
     }
-    return _evaluate(inputs, tuned, context, extra={"contamination": record})
+    asked = _examination(inputs, questions, metrics, context)
+    return _evaluate(inputs, tuned, asked, context, extra={"contamination": record})
 
 
-def _evaluate(inputs: _EvaluationInputs, tuned: Candidate, context: Context, *, extra: dict[str, Any]) -> Facts:
+def _metrics(inputs: _EvaluationInputs) -> dict[str, Metric]:
+    return chosen(inputs.eval_metrics, judged=inputs.judge is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Questions:
+    generated: list[Item]
+    own: list[Item]
+
+    @property
+    def every(self) -> list[Item]:
+        return [*self.generated, *self.own]
+
+
+def _questions(inputs: _EvaluationInputs) -> _Questions:
+    """The generated questions, those with choices too where there are some, and the user's own."""
+    open_ones = require_items([item_of(record) for record in read_jsonl(inputs.sdg / "evaluation.jsonl")])
+    choices = inputs.sdg / MULTIPLE_CHOICE
+    with_choices = [item_of(record) for record in read_jsonl(choices)] if choices.exists() else []
+    return _Questions(generated=[*open_ones, *with_choices], own=own_items(inputs.eval_questions))
+
+
+def _examination(
+    inputs: _EvaluationInputs, questions: _Questions, metrics: dict[str, Metric], context: Context
+) -> Examination:
+    references = (item.reference for item in questions.every if not item.choices)
+    kinds = {metric.source is Source.CHOICES for metric in metrics.values()}
+    return Examination(
+        items=[
+            item
+            for with_choices in sorted(kinds)
+            for item in _asked(inputs.eval_num_samples, questions, context, with_choices=with_choices)
+        ],
+        metrics=metrics,
+        settings=Settings(
+            max_new_tokens=answer_budget(references, base_candidate(inputs.model).folder),
+            batch_size=inputs.eval_batch_size,
+        ),
+        judge=_judge(inputs, metrics),
+        served=inputs.served if isinstance(inputs, EvalFinalInputs) else None,
+    )
+
+
+def _asked(count: int, questions: _Questions, context: Context, *, with_choices: bool) -> list[Item]:
+    """Of the generated questions at most `count`, and all of the user's own, by leaf."""
+    generated = [item for item in questions.generated if bool(item.choices) == with_choices]
+    own = [item for item in questions.own if bool(item.choices) == with_choices]
+    if not generated and not own:
+        raise SourceError(
+            "mcq_accuracy has nothing to grade: there is no question with choices",
+            remedy="leave it out of eval_metrics, or give questions with choices by eval_questions",
+        )
+    if len(generated) < count and not with_choices:
+        report.tell_shortfall(count, len(generated), context)
+    return sorted([*choose(generated, count), *own], key=lambda item: (item.leaf, item.id))
+
+
+def _judge(inputs: _EvaluationInputs, metrics: dict[str, Metric]) -> Judge | None:
+    """Where a metric needs one; the chosen metrics do only where one is configured."""
+    wanted = {metric.source for metric in metrics.values()} & {Source.JUDGE, Source.PREFERENCE}
+    if inputs.judge is None or not wanted:
+        return None
+    return judge_at(inputs.judge, at_once=inputs.eval_batch_size)
+
+
+def _evaluate(
+    inputs: _EvaluationInputs, tuned: Candidate, asked: Examination, context: Context, *, extra: dict[str, Any]
+) -> Facts:
     base = base_candidate(inputs.model)
-    every = _all_items(inputs.sdg)
-    items = _chosen_items(every, inputs.eval_num_samples, context)
-    settings = Settings(
-        max_new_tokens=answer_budget((item.reference for item in every), base.folder),
-        batch_size=inputs.eval_batch_size,
-    )
-    base_answers = answer(base, items, settings, context)
-    tuned_answers = answer(tuned, items, settings, context)
-
-    comparison = Comparison(
-        items=items, base=base_answers.texts, tuned=tuned_answers.texts, metrics=chosen(inputs.eval_metrics)
-    )
-    verdict = decide(comparison.scores, inputs.eval_quality_threshold)
-    _write_results(inputs, comparison, context)
-    record = {
-        **layout.verdict_record(comparison, verdict, inputs.eval_quality_threshold),
+    findings = examine(base, tuned, asked, context)
+    comparison = Comparison(evidence=findings.evidence, metrics=asked.metrics)
+    strict = isinstance(inputs, EvalFinalInputs) and inputs.eval_require_clear
+    verdict = decide(comparison.scores, inputs.eval_quality_threshold, require_clear=strict)
+    ending = report.Ending(comparison=comparison, verdict=verdict, threshold=inputs.eval_quality_threshold)
+    more = {
         **extra,
+        "require_clear": strict,
         "model": {"stage": tuned.stage, "digest": tuned.digest, "files": dict(sorted(tuned.files.items()))},
         "base": {"stage": base.stage, "digest": base.digest},
-        "max_new_tokens": settings.max_new_tokens,
+        "judge": None if asked.judge is None else asked.judge.model,
+        "served_by": None if asked.served is None else model_of(asked.served),
+        "max_new_tokens": asked.settings.max_new_tokens,
     }
-    _write_json(context, VERDICT, record)
-    _tell(comparison, verdict, inputs.eval_quality_threshold, context)
-    return {
-        "n": len(items),
-        "metrics": {
-            name: {"base": item["base"], "tuned": item["tuned"], "interval": item["interval"]}
-            for name, item in record["metrics"].items()
-        },
-        "verdict": verdict.word,
-        "clear": verdict.clear,
-        "threshold": inputs.eval_quality_threshold,
-        "generated": {"base": base_answers.generated, "tuned": tuned_answers.generated},
-    }
-
-
-def _all_items(sdg: Artifact) -> list[Item]:
-    return items_of(read_jsonl(sdg / "evaluation.jsonl"))
+    metrics_format = inputs.output_metrics_format if inputs.output_save_metrics else None
+    report.write(ending, more, metrics_format=metrics_format, context=context)
+    report.tell(ending, context)
+    return {**report.facts(ending), "generated": dict(findings.made)}
 
 
 def _trained_records(dataset: Artifact) -> Iterator[dict[str, Any]]:
@@ -140,45 +260,7 @@ def _require_no_leak(found: Contamination) -> None:
     if found.leaks:
         raise SourceError(
             f"{len(found.leaks)} of {found.checked} evaluation questions are among the training records "
-            f"({', '.join(found.leaks[:5])}): a score on them would measure memory",
-            remedy="delete the stages sdg and dataset of this run and run again, so that both are made anew",
+            f"({', '.join(found.leaks[:LEAKS_SHOWN])}): a score on them would measure memory",
+            remedy="delete the stages sdg and dataset of this run and run again, so that both are made anew; of "
+            "eval_questions, take these out",
         )
-
-
-def _chosen_items(every: list[Item], count: int, context: Context) -> list[Item]:
-    items = choose(every, count)
-    if len(items) < count:
-        message = f"eval_num_samples is {count}, but only {len(items)} questions were held out: all are asked"
-        context.events.point("notice", message=message)
-    return items
-
-
-def _write_results(inputs: _EvaluationInputs, comparison: Comparison, context: Context) -> None:
-    write_jsonl(context.folder / "answers.jsonl", layout.answer_records(comparison))
-    if not inputs.output_save_metrics:
-        return
-    if inputs.output_metrics_format == "csv":
-        with (context.folder / "metrics.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, layout.CSV_COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(layout.metrics_rows(comparison))
-    else:
-        _write_json(context, "metrics.json", layout.metrics_record(comparison))
-
-
-def _tell(comparison: Comparison, verdict: Verdict, threshold: float, context: Context) -> None:
-    for name, item in comparison.scores.items():
-        context.events.metric(name, item.tuned, base=item.base, interval=layout.interval_record(item.interval))
-        ruling = verdict.rulings[name]
-        if not ruling.clear:
-            context.events.point("notice", message=_unclear(name, item.tuned, threshold, len(comparison.items)))
-
-
-def _unclear(name: str, value: float, threshold: float, n: int) -> str:
-    message = f"{name} is {value:.3f} on {n} questions, too near {threshold} to be sure of the side it is on"
-    needed = samples_for_clear_share(value, threshold)
-    return message if needed is None else f"{message}; eval_num_samples of about {needed} would tell"
-
-
-def _write_json(context: Context, name: str, value: Any) -> None:
-    write_atomically(context.folder / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from instructlab_pipeline.evaluation.metrics import perplexity
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -110,6 +112,20 @@ def paired_difference(base: Sequence[float], tuned: Sequence[float], *, is_share
     return Difference(value=mean(gains), interval=Interval(2 * halved.low - 1, 2 * halved.high - 1), p_value=p_value)
 
 
+def perplexity_interval(nats_per_token: Sequence[float], tokens: Sequence[float]) -> Interval:
+    """Bootstrap over items, each with all its tokens."""
+    return _percentiles(_resampled_perplexities(nats_per_token, tokens))
+
+
+def perplexity_difference(base: Sequence[float], tuned: Sequence[float], tokens: Sequence[float]) -> Difference:
+    """Tuned minus base perplexity over the same items, both resampled together; the test is on the items' nats."""
+    resampled = [_resampled_perplexities(nats, tokens) for nats in (base, tuned)]
+    moved = [after - before for before, after in zip(*resampled, strict=True)]
+    gains = [(after - before) * count for before, after, count in zip(base, tuned, tokens, strict=True)]
+    before, after = (perplexity(nats, tokens) for nats in (base, tuned))
+    return Difference(value=after - before, interval=_percentiles(moved), p_value=sign_flip(gains))
+
+
 def smallest_detectable_effect(n: int, *, deviation: float = 0.5) -> float:
     """The smallest true difference that `n` items find significant (5%, two-sided) in 4 of 5 samples.
 
@@ -140,6 +156,22 @@ def samples_for_clear_share(share: float, threshold: float, *, limit: int = 1_00
     return low
 
 
+def samples_for_clear_pass(threshold: float) -> int | None:
+    """The fewest items on which a model without a single fault passes clearly; None where no number of them would do.
+
+    From Wilson's lower end at a share of 1, n / (n + z^2) >= threshold.
+    """
+    if threshold >= 1:
+        return None
+    return max(1, math.ceil(Z_95**2 * threshold / (1 - threshold) - 1e-9))
+
+
+def share_for_clear_pass(n: int, threshold: float) -> float | None:
+    """The smallest share of `n` items that passes clearly; None where not even all of them do."""
+    right = next((right for right in range(n + 1) if wilson(right, n).low >= threshold), None)
+    return None if right is None else right / n
+
+
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """P-values adjusted for asking them all at once (Holm 1979): the chance of any false alarm stays below 5%."""
     adjusted: dict[str, float] = {}
@@ -156,6 +188,18 @@ def _resampled_means(values: Sequence[float]) -> list[float]:
 
     array = np.asarray(values, dtype=np.float64)
     return [mean for rows in _draws(len(array), columns=len(array)) for mean in array[rows].mean(axis=1).tolist()]
+
+
+def _resampled_perplexities(nats_per_token: Sequence[float], tokens: Sequence[float]) -> list[float]:
+    import numpy as np
+
+    counts = np.asarray(tokens, dtype=np.float64)
+    nats = np.asarray(nats_per_token, dtype=np.float64) * counts
+    return [
+        value
+        for rows in _draws(len(counts), columns=len(counts))
+        for value in np.exp(nats[rows].sum(axis=1) / counts[rows].sum(axis=1)).tolist()
+    ]
 
 
 def _draws(choices: int, *, columns: int) -> "Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]":

@@ -1,39 +1,59 @@
-"""The process that generates answers, by a spec file from `answers.py`: batched greedy decoding with a KV cache.
+"""The process that asks a model, by a spec file from `answers.py`; with several GPUs one process on each.
 
-Prompts are sorted by length, the longest first, so that a batch carries little padding and memory runs out at once or
-not at all; where it does, the batch is halved. Each finished batch goes to the journal in one line.
+A reply is a text, or of a task with a continuation {"nats": its log-likelihood, "tokens": how many they were}. Each
+finished batch goes to the journal in one line.
 
-The same batches give the same answers. In another batch the same sums are rounded differently in their last bit, which
+The same batches give the same replies. In another batch the same sums are rounded differently in their last bit, which
 can only change an answer where two tokens were equally likely to begin with.
 """
 
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from instructlab_pipeline.evaluation.decoding import Prompt, greedy_answers, in_batches, log_likelihoods
 from instructlab_pipeline.evaluation.journal import Journal
 from instructlab_pipeline.processes import die_with_parent
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """A question as token ids, ready for the answer's first token."""
-
-    key: str
-    ids: Sequence[int]
-
-
 def main() -> None:
+    """`SPEC` starts a worker for each GPU and is the first of them; `SPEC NUMBER COUNT` is one of the others."""
     die_with_parent()
-    spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    path, *place = sys.argv[1:]
+    spec = json.loads(Path(path).read_text(encoding="utf-8"))
+    if place:
+        perform(spec, int(place[0]), int(place[1]))
+        return
+    count = spec.get("workers") or _gpus()
+    others = [_start(path, number, count) for number in range(1, count)]
+    perform(spec, 0, count)
+    sys.exit(max((abs(other.wait()) for other in others), default=0))
+
+
+def perform(spec: Mapping[str, Any], number: int, count: int) -> None:
+    """Every `count`-th task, from `number` on."""
     tokenizer, model = load(Path(spec["model"]))
+    prompts = [_prompt(tokenizer, task) for task in spec["tasks"][number::count]]
     journal = Journal(Path(spec["journal"]))
-    for batch in batches(prompts(tokenizer, spec["questions"]), spec["batch_size"]):
-        texts = generate(model, tokenizer, [prompt.ids for prompt in batch], spec["max_new_tokens"])
-        journal.add({prompt.key: text for prompt, text in zip(batch, texts, strict=True)})
+    ends = end_tokens(model, tokenizer)
+
+    def answered(batch: Sequence[Prompt]) -> list[str]:
+        answers = greedy_answers(model, ends, [prompt.ids for prompt in batch], spec["max_new_tokens"])
+        return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+
+    def weighed(batch: Sequence[Prompt]) -> list[dict[str, Any]]:
+        nats = log_likelihoods(model, batch)
+        return [{"nats": value, "tokens": len(prompt.continuation)} for value, prompt in zip(nats, batch, strict=True)]
+
+    open_ones = [prompt for prompt in prompts if not prompt.continuation]
+    given = [prompt for prompt in prompts if prompt.continuation]
+    for work, those in ((answered, open_ones), (weighed, given)):
+        for batch, replies in in_batches(work, those, spec["batch_size"]):
+            journal.add({prompt.key: reply for prompt, reply in zip(batch, replies, strict=True)})
 
 
 def load(folder: Path) -> tuple[Any, Any]:
@@ -48,61 +68,36 @@ def load(folder: Path) -> tuple[Any, Any]:
     return tokenizer, model.to("cuda" if on_gpu else "cpu").eval()
 
 
-def prompts(tokenizer: Any, questions: Sequence[dict[str, Any]]) -> list[Prompt]:
-    """The chat template's rendering of each question, the longest first."""
-    rendered = [Prompt(key=question["key"], ids=_prompt_ids(tokenizer, question["messages"])) for question in questions]
-    return sorted(rendered, key=lambda prompt: (-len(prompt.ids), prompt.key))
-
-
-def batches(ordered: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
-    return (ordered[start : start + size] for start in range(0, len(ordered), size))
-
-
-def generate(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
-    """Greedy answers, one for each prompt, without special tokens and surrounding blanks."""
-    import torch
-
-    try:
-        return _generate_at_once(model, tokenizer, prompts, max_new_tokens)
-    except torch.OutOfMemoryError:
-        if len(prompts) == 1:
-            raise
-    torch.cuda.empty_cache()
-    half = len(prompts) // 2
-    return [
-        *generate(model, tokenizer, prompts[:half], max_new_tokens),
-        *generate(model, tokenizer, prompts[half:], max_new_tokens),
-    ]
-
-
-def _generate_at_once(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
-    import torch
-    from transformers import GenerationConfig
-
-    ends = _end_tokens(model, tokenizer)
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    width = max(len(ids) for ids in prompts)
-    ids_BT = torch.tensor([[padding] * (width - len(ids)) + list(ids) for ids in prompts])  # noqa: N806 - shape suffix
-    mask_BT = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])  # noqa: N806 - as above
-    model.generation_config = GenerationConfig(  # nothing of the model's own sampling settings
-        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=padding
-    )
-    with torch.inference_mode():
-        whole = model.generate(ids_BT.to(model.device), attention_mask=mask_BT.to(model.device))
-    return [text.strip() for text in tokenizer.batch_decode(whole[:, width:], skip_special_tokens=True)]
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """What ends an answer: the model's own end tokens, and the tokenizer's."""
     own = model.generation_config.eos_token_id
     listed = own if isinstance(own, list) else [own]
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
 
 
-def _prompt_ids(tokenizer: Any, messages: list[dict[str, Any]]) -> list[int]:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+def _prompt(tokenizer: Any, task: Mapping[str, Any]) -> Prompt:
+    """The chat template's rendering as ids. A continuation's tokens are those that it has behind the question."""
+    text = tokenizer.apply_chat_template(task["messages"], tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if task["continuation"] is None:
+        return Prompt(key=task["key"], ids=ids)
+    whole = tokenizer(text + task["continuation"], add_special_tokens=False)["input_ids"]
+    start = min(len(ids), len(whole) - 1)  # where the answer's beginning melts into the question's end
+    return Prompt(key=task["key"], ids=whole[:start], continuation=whole[start:])
+
+
+def _gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _start(path: str, number: int, count: int) -> subprocess.Popen[bytes]:
+    """A worker with the GPU of its number; it is in this one's session, and ends with it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    device = visible.split(",")[number] if visible else str(number)
+    argv = [sys.executable, "-m", "instructlab_pipeline.evaluation.worker", path, str(number), str(count)]
+    return subprocess.Popen(argv, env={**os.environ, "CUDA_VISIBLE_DEVICES": device})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,16 @@ from instructlab_pipeline.params.quantities import size_fault
 Value = int | float | bool | str | tuple[str, ...] | None
 
 LARGEST_INTEGER = 2**53 - 1  # up to here every JSON reader keeps an integer exactly
-METRICS = ("accuracy", "f1", "exact_match", "rouge_l")
+METRICS = (
+    "accuracy",
+    "f1",
+    "exact_match",
+    "rouge_l",
+    "mcq_accuracy",
+    "judge_score",
+    "judge_win_rate",
+    "perplexity",
+)
 METRICS_FORMATS = ("json", "csv")
 
 INTEGER_FORM = r"-?(?:0|[1-9][0-9]{0,18})"
@@ -117,6 +126,16 @@ def _metrics(text: str) -> tuple[str, ...] | Refusal:
     return names
 
 
+def _paths(text: str) -> tuple[str, ...] | Refusal:
+    paths = tuple(path.strip() for path in text.split(","))
+    for path in paths:
+        if not path or not path.isprintable():
+            return Refusal("has an empty path between its commas" if not path else uris.CONTROL_CHARACTER)
+        if paths.count(path) > 1:
+            return Refusal(f"names {path} twice")
+    return paths
+
+
 def _choice(choices: tuple[str, ...]) -> Callable[[str], Value | Refusal]:
     return lambda text: text if text in choices else Refusal(f"is not one of {', '.join(choices)}")
 
@@ -203,6 +222,12 @@ METRICS_LIST = Kind(
     read=_metrics,
     schema={"type": "array", "items": {"enum": list(METRICS)}, "minItems": 1, "uniqueItems": True},
 )
+PATHS = Kind(
+    name="Comma-separated list",
+    valid="paths of files with commas between them, such as questions.jsonl,more/questions.jsonl",
+    read=_paths,
+    schema={"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True},
+)
 METRICS_FORMAT = Kind(
     name="Choice",
     valid=" or ".join(METRICS_FORMATS),
@@ -249,6 +274,12 @@ WEBHOOK = Kind(
     name="URL",
     valid="an http or https URL without credentials, such as https://HOST/PATH",
     read=_unless(uris.webhook_fault),
+    schema={"type": "string", "pattern": "^https?://."},
+)
+REMOTE_ENDPOINT = Kind(
+    name="Endpoint URL",
+    valid="the base URL of an OpenAI-compatible API, such as https://HOST/v1",
+    read=_unless(uris.remote_endpoint_fault),
     schema={"type": "string", "pattern": "^https?://."},
 )
 KUBERNETES_NAME = Kind(

@@ -1,0 +1,123 @@
+"""What a model is made to say: greedy answers, and the likelihood of given ones, a batch at a time.
+
+Prompts are padded on the left, so that answers begin, and given texts end, in the same column.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Result = TypeVar("Result")
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Token ids, ready for the answer's first token, and those of a given answer where its likelihood is wanted."""
+
+    key: str
+    ids: Ids
+    continuation: Ids = ()
+
+
+def in_batches(
+    work: Callable[[Sequence[Prompt]], Sequence[Result]], prompts: Sequence[Prompt], size: int
+) -> Iterator[tuple[Sequence[Prompt], Sequence[Result]]]:
+    """Each batch with its results, the longest prompts first, so that batches carry little padding.
+
+    Where memory runs out, this batch and all later ones are half as large. As the longest come first, that happens at
+    once or not at all.
+    """
+    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.ids) - len(prompt.continuation), prompt.key))
+    start = 0
+    while start < len(ordered):
+        batch = ordered[start : start + size]
+        try:
+            results = work(batch)
+        except RuntimeError as error:
+            if len(batch) == 1 or not _is_out_of_memory(error):
+                raise
+            size = len(batch) // 2
+        else:
+            yield batch, results
+            start += len(batch)
+
+
+def greedy_answers(model: Any, ends: Ids, prompts: Sequence[Ids], max_new_tokens: int) -> list[list[int]]:
+    """The likeliest next token, again and again, until one of `ends` or the limit; the end is left out.
+
+    Rows that are finished leave the batch, and their part of the KV cache with them: a batch costs what its answers
+    cost, and not what its longest one would.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    answers: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))
+    ids_BT, mask_BT = _left_padded(prompts, model.device)  # noqa: N806 - shape suffix
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)  # noqa: N806 - as above
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        for _ in range(max_new_tokens):
+            logits = model(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                position_ids=positions_BT,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            tokens_B = logits.argmax(-1)  # noqa: N806 - as above
+            open_rows = [place for place, token in enumerate(tokens_B.tolist()) if token not in ends]
+            for place in open_rows:
+                answers[rows[place]].append(int(tokens_B[place]))
+            if not open_rows:
+                break
+            if len(open_rows) < len(rows):
+                kept = torch.tensor(open_rows, device=model.device)
+                cache.batch_select_indices(kept)
+                rows = [rows[place] for place in open_rows]
+                tokens_B, mask_BT, positions_BT = tokens_B[kept], mask_BT[kept], positions_BT[kept]  # noqa: N806
+            ids_BT = tokens_B[:, None]  # noqa: N806 - as above
+            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)  # noqa: N806 - as above
+            positions_BT = positions_BT[:, -1:] + 1  # noqa: N806 - as above
+    return answers
+
+
+def log_likelihoods(model: Any, prompts: Sequence[Prompt]) -> list[float]:
+    """The log-likelihood of each prompt's continuation, in nats, all its tokens together."""
+    import torch
+
+    ids_BT, mask_BT = _left_padded([[*prompt.ids, *prompt.continuation] for prompt in prompts], model.device)  # noqa: N806 - shape suffix
+    longest = max(len(prompt.continuation) for prompt in prompts)
+    with torch.inference_mode():
+        logits_BTV = model(  # noqa: N806 - shape suffix
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=longest + 1,
+        ).logits[:, :-1]
+        log_BTV = logits_BTV.float().log_softmax(-1)  # noqa: N806 - shape suffix
+        nats_BT = log_BTV.gather(2, ids_BT[:, -longest:, None])[..., 0].double()  # noqa: N806 - as above
+        return [float(nats_BT[row, -len(prompt.continuation) :].sum()) for row, prompt in enumerate(prompts)]
+
+
+def _left_padded(prompts: Sequence[Ids], device: Any) -> "tuple[Tensor, Tensor]":
+    """Ids and the mask that tells them from padding, both [prompts, longest]."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """A GPU's is a class of its own; a CPU's has only its words."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

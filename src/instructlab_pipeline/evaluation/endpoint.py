@@ -1,0 +1,219 @@
+"""A thin client for chat completions, for the judge and for a candidate that is served: many requests, few at a time.
+
+Synthetic data has a client of its own, made for millions of calls over hours. Here a few thousand have to be made, and
+none of them waits for another, so a bounded pool with patience is all that is needed.
+"""
+
+import asyncio
+import json
+import os
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from instructlab_pipeline.errors import ServiceError, UsageError
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+ATTEMPTS = 10  # of one request that meets trouble
+FIRST_DELAY_S = 0.2  # doubled for each further attempt
+LONGEST_DELAY_S = 20.0
+CONNECT_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 600.0
+PASSING = frozenset({408, 425, 429})  # besides 5xx: another attempt may succeed
+OWN_FAULT = frozenset({400, 413, 422})  # this request can never succeed, others may
+
+Heard = Callable[[str, str | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """An OpenAI-compatible server. `role` is what it does here, judge or candidate; `model` None: its only one."""
+
+    role: str
+    endpoint: str
+    model: str | None
+
+    @property
+    def parameter(self) -> str:
+        return f"eval_{self.role}_endpoint"
+
+    @property
+    def url(self) -> str:
+        """What `/chat/completions` is appended to: `http://host` means `http://host/v1`."""
+        parts = urlsplit(self.endpoint.strip())
+        path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
+        return parts._replace(path=path, query="", fragment="").geturl()
+
+    @property
+    def key(self) -> str:
+        """From JUDGE_API_KEY or CANDIDATE_API_KEY; a judge may also share the teacher's OPENAI_API_KEY."""
+        own = os.environ.get(f"{self.role.upper()}_API_KEY", "")
+        shared = os.environ.get("OPENAI_API_KEY", "") if self.role == "judge" else ""
+        return (own or shared).strip()
+
+
+class TroubleError(Exception):
+    """An attempt that failed, and how long the server wants to be left alone."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RefusedError(Exception):
+    """A request that the server will never answer."""
+
+
+def model_of(address: Address) -> str:
+    """The model that answers; the server is asked only where the parameters leave it open.
+
+    Raises:
+        UsageError: it serves several, so one must be named. ServiceError: it does not answer.
+    """
+    return address.model or asyncio.run(_only_model(address))
+
+
+async def complete(
+    address: Address, requests: Mapping[str, Mapping[str, Any]], *, at_once: int, heard: Heard
+) -> None:
+    """Ask for every chat completion; `heard` gets each one's key and text, or None where it was refused.
+
+    Raises:
+        ServiceError: the server wants no request of ours, or is gone. What was heard before stays heard.
+    """
+    waiting = iter(requests.items())
+    try:
+        async with _session(address) as session, asyncio.TaskGroup() as group:
+            pool = _Pool(address=address, session=session, heard=heard)
+            for _ in range(min(at_once, len(requests))):
+                group.create_task(pool.work(waiting))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+@dataclass(kw_only=True)
+class _Pool:
+    address: Address
+    session: "ClientSession"
+    heard: Heard
+    answered: int = 0
+
+    async def work(self, waiting: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
+        for key, request in waiting:
+            try:
+                text = await self._patiently(json.dumps(request).encode())
+            except RefusedError:
+                text = None
+            self.answered += text is not None
+            self.heard(key, text)
+
+    async def _patiently(self, body: bytes) -> str:
+        before = self.answered
+        for attempt in range(ATTEMPTS):
+            try:
+                return _text(await _exchange(self.session, self.address, "/chat/completions", body))
+            except TroubleError as trouble:
+                last = trouble
+                delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**attempt) * random.uniform(0.5, 1.0)
+                await asyncio.sleep(max(delay_s, trouble.retry_after_s))
+        if self.answered > before:
+            raise RefusedError(str(last))  # others were answered meanwhile, so it is this request
+        raise _gone(self.address, last)
+
+
+@asynccontextmanager
+async def _session(address: Address) -> AsyncIterator["ClientSession"]:
+    import aiohttp
+
+    headers = {"Content-Type": "application/json"}
+    if address.key:
+        headers["Authorization"] = f"Bearer {address.key}"
+    parts = urlsplit(address.url)
+    proxy = None if proxy_bypass(str(parts.hostname)) else getproxies().get(parts.scheme)
+    timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, proxy=proxy) as session:
+        yield session
+
+
+async def _only_model(address: Address) -> str:
+    async with _session(address) as session:
+        try:
+            record = json.loads(await _exchange(session, address, "/models", None))
+            served = [str(model["id"]) for model in record["data"]]
+        except (TroubleError, RefusedError) as error:
+            raise _gone(address, error) from error
+        except (ValueError, KeyError, TypeError):
+            served = []
+    if len(served) != 1:
+        listed = ", ".join(served) or "it does not say which"
+        raise UsageError(
+            f"{_shown(address.url)} serves {len(served)} models ({listed}): which one is the {address.role}?",
+            remedy=f"set eval_{address.role}_model",
+        )
+    return served[0]
+
+
+async def _exchange(session: "ClientSession", address: Address, path: str, body: bytes | None) -> bytes:
+    import aiohttp
+
+    where = _shown(address.url)
+    try:
+        async with session.request("POST" if body else "GET", address.url + path, data=body) as response:
+            content = await response.read()
+            status, headers = response.status, response.headers
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        raise ServiceError(
+            f"the {address.role} at {where} cannot be trusted: {error}",
+            remedy="set SSL_CERT_FILE to a PEM file that holds the certificate authority of this endpoint",
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
+        raise TroubleError(f"{where}: {error or type(error).__name__}") from error
+    if status == 200:
+        return content
+    said = " ".join(content.decode(errors="replace").split())[:300]
+    if status in OWN_FAULT:
+        raise RefusedError(said)
+    if status >= 500 or (status in PASSING and "insufficient_quota" not in said):
+        raise TroubleError(f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(headers))
+    raise ServiceError(f"the {address.role} at {where} answered {status}: {said}", remedy=_remedy(address, status))
+
+
+def _text(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["choices"][0]["message"]["content"] or "")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise TroubleError("it answered something other than a chat completion") from error
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, min(float(headers.get("Retry-After", 0)), REPLY_TIMEOUT_S))
+    except ValueError:
+        return 0.0
+
+
+def _remedy(address: Address, status: int) -> str:
+    if status in (401, 403):
+        return f"set {address.role.upper()}_API_KEY to a key that this endpoint takes"
+    return f"check {address.parameter} (it often ends in /v1) and eval_{address.role}_model"
+
+
+def _gone(address: Address, trouble: Exception) -> ServiceError:
+    return ServiceError(
+        f"the {address.role} at {_shown(address.url)} does not answer: {trouble}",
+        remedy=f"bring it back or correct {address.parameter}, then run again: every finished reply is kept",
+    )
+
+
+def _shown(url: str) -> str:
+    """A URL without the user and password that it may carry."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

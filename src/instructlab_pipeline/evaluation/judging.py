@@ -1,0 +1,134 @@
+"""Asks the judge about the answers: what its journal knows, and the rest over the network.
+
+A reply that is not as asked is asked for again; after the last attempt the answer counts as ungraded. Bad replies are
+kept like good ones, so that running again asks nothing that was answered, and gives the same grades.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.evaluation.endpoint import Address, complete, model_of
+from instructlab_pipeline.evaluation.grading import Evidence, Judgement
+from instructlab_pipeline.evaluation.items import Item
+from instructlab_pipeline.evaluation.journal import Journal
+from instructlab_pipeline.evaluation.judge import (
+    ATTEMPTS,
+    Asked,
+    choice,
+    choosing,
+    first_usable,
+    judgement,
+    marking,
+    preference,
+    request_key,
+)
+from instructlab_pipeline.evaluation.metrics import Metric, Source
+from instructlab_pipeline.stage import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """A model at an address, and how many requests may be open at once."""
+
+    address: Address
+    model: str
+    at_once: int
+
+
+def judge_at(address: Address, *, at_once: int) -> Judge:
+    """Raises: see `endpoint.model_of`."""
+    return Judge(address=address, model=model_of(address), at_once=at_once)
+
+
+def with_judgement(evidence: Evidence, metrics: Mapping[str, Metric], judge: Judge, context: Context) -> Evidence:
+    """The evidence and what the judge says about it, as far as the metrics want to know.
+
+    Raises:
+        ServiceError: the judge is gone or wants no request of ours, or not one reply of it could be used.
+    """
+    wanted = {metric.source for metric in metrics.values()}
+    open_items = [item for item in evidence.items if not item.choices]
+    if Source.JUDGE in wanted:
+        evidence = _marked(evidence, open_items, judge, context)
+    if Source.PREFERENCE in wanted:
+        evidence = _chosen(evidence, open_items, judge, context)
+    return evidence
+
+
+def _marked(evidence: Evidence, items: Sequence[Item], judge: Judge, context: Context) -> Evidence:
+    sides = {"base": evidence.base, "tuned": evidence.tuned}
+    asked = {(side, item.id): marking(item, own.texts[item.id]) for side, own in sides.items() for item in items}
+    opinions = _opinions(asked, judgement, judge, context)
+    marked: dict[str, dict[str, Judgement | None]] = {
+        side: {item.id: opinions[side, item.id] for item in items} for side in sides
+    }
+    return replace(
+        evidence,
+        base=replace(evidence.base, judgements=marked["base"]),
+        tuned=replace(evidence.tuned, judgements=marked["tuned"]),
+    )
+
+
+def _chosen(evidence: Evidence, items: Sequence[Item], judge: Judge, context: Context) -> Evidence:
+    base, tuned = evidence.base.texts, evidence.tuned.texts
+    asked = {
+        (order, item.id): choosing(item, *((base[item.id], tuned[item.id])[:: 1 if order == "base first" else -1]))
+        for order in ("base first", "tuned first")
+        for item in items
+    }
+    choices = _opinions(asked, choice, judge, context)
+    return replace(
+        evidence,
+        preferences={
+            item.id: preference(choices["base first", item.id], choices["tuned first", item.id]) for item in items
+        },
+    )
+
+
+def _opinions(
+    asked: Mapping[Any, Asked], read: Callable[[str], Any], judge: Judge, context: Context
+) -> dict[Any, Any]:
+    """An opinion for each question, None where all attempts were in vain; equal questions are asked once."""
+    journal = Journal(context.cache / "judgements" / f"{judge.model.replace('/', '_')}.jsonl")
+    requests = {
+        name: [question.request(judge.model, attempt) for attempt in range(ATTEMPTS)]
+        for name, question in asked.items()
+    }
+    for attempt in range(ATTEMPTS):
+        known = journal.replies()
+        opinions = {name: _opinion(own[:attempt], known, read) for name, own in requests.items()}
+        missing = {
+            request_key(own[attempt]): own[attempt]
+            for name, own in requests.items()
+            if opinions[name] is None and request_key(own[attempt]) not in known
+        }
+        _ask(judge, missing, journal, context)
+    known = journal.replies()
+    opinions = {name: _opinion(own, known, read) for name, own in requests.items()}
+    if asked and all(opinion is None for opinion in opinions.values()):
+        raise ServiceError(
+            f"the judge {judge.model} gave not one usable opinion on {len(asked)} questions",
+            remedy="set eval_judge_model to a model that can reply with JSON; what it said is in "
+            f"{journal.path}, which you may delete",
+        )
+    return opinions
+
+
+def _opinion(requests: Sequence[Mapping[str, Any]], known: Mapping[str, Any], read: Callable[[str], Any]) -> Any:
+    return first_usable([known.get(request_key(request)) for request in requests], read)
+
+
+def _ask(judge: Judge, missing: Mapping[str, Mapping[str, Any]], journal: Journal, context: Context) -> None:
+    done = 0
+
+    def heard(key: str, text: str | None) -> None:
+        nonlocal done
+        done += 1
+        journal.add({key: text})
+        context.events.progress("opinions of the judge", done, len(missing), unit="replies")
+
+    if missing:
+        asyncio.run(complete(judge.address, missing, at_once=judge.at_once, heard=heard))

@@ -1,0 +1,135 @@
+"""Question sets of the user's own: JSONL files, one question a line, asked beside the generated ones.
+
+    {"question": "How deep is the well?", "reference": "12 metres"}
+    {"question": "Which colour?", "choices": ["red", "blue"], "key": 1, "id": "colour", "leaf": "paint"}
+
+`question`   required
+`reference`  the expected answer; of a question with choices it is the right one
+`choices`    two or more texts, with `key`, the index of the right one, from 0
+`context`    the text that the question speaks of, if any
+`id`         unique in the file; where it is missing, the number of the line
+`leaf`       under which it is counted; where it is missing, `questions/` and the file's name
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from instructlab_pipeline.artifacts import digest_of, file_digest
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.evaluation.items import Item, item_of
+
+FIELDS = ("question", "reference", "choices", "key", "context", "id", "leaf")
+LEAST_CHOICES = 2
+COMPLAINTS_SHOWN = 20
+
+
+def own_items(paths: Iterable[str]) -> list[Item]:
+    """The questions of all files, in order. Ids start with the file's name, so that they are unique over all of them.
+
+    Raises:
+        SourceError: a file is not there, or lines of it cannot be used; all of them are named.
+    """
+    items: list[Item] = []
+    complaints: list[str] = []
+    for path in map(Path, paths):
+        prefix = _name(path, items)
+        for number, line in _lines(path):
+            record, complaint = _read(line)
+            if complaint is not None:
+                complaints.append(f"{path}:{number}: {complaint}")
+            else:
+                items.append(_item(record, prefix, number))
+        complaints += _twins(path, prefix, items)
+    if complaints:
+        raise SourceError(
+            "eval_questions cannot be used:\n" + "\n".join(complaints[:COMPLAINTS_SHOWN]),
+            remedy="mend these lines; docs/evaluation.md says what a line holds",
+        )
+    return items
+
+
+def content_digest(paths: Sequence[str]) -> str:
+    """Stands for every byte of these files; empty without any."""
+    _require_files(paths)
+    return digest_of([[path, file_digest(Path(path))] for path in paths]) if paths else ""
+
+
+def _require_files(paths: Iterable[str]) -> None:
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise SourceError(f"eval_questions: there is no file {path}", remedy="correct eval_questions")
+
+
+def _name(path: Path, before: Sequence[Item]) -> str:
+    """`questions/` and the file's name, with a number where another file of the same name came before."""
+    taken = {item.id.rpartition("/")[0] for item in before}
+    name = f"questions/{path.stem}"
+    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    _require_files([str(path)])
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(f"eval_questions: {path} is not UTF-8: {error}", remedy="save it as UTF-8") from error
+    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not filled:
+        raise SourceError(f"eval_questions: {path} holds no question", remedy="correct eval_questions")
+    yield from filled
+
+
+def _read(line: str) -> tuple[dict[str, Any], str | None]:
+    """The record of a line, or what is wrong with it."""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        return {}, f"is not JSON: {error}"
+    if not isinstance(record, dict):
+        return {}, "is not a JSON object"
+    return record, _fault(record)
+
+
+def _fault(record: Mapping[str, Any]) -> str | None:
+    if unknown := sorted(set(record) - set(FIELDS)):
+        return f"{unknown[0]!r} is not known; known are {', '.join(FIELDS)}"
+    if not _is_text(record.get("question")):
+        return "question is missing, or no text"
+    wrong = next((name for name in ("context", "id", "leaf") if name in record and not _is_text(record[name])), None)
+    if wrong is not None:
+        return f"{wrong} is no text"
+    if "choices" in record or "key" in record:
+        return _choices_fault(record)
+    return None if _is_text(record.get("reference")) else "reference is missing, or no text"
+
+
+def _choices_fault(record: Mapping[str, Any]) -> str | None:
+    choices, key = record.get("choices"), record.get("key")
+    if not isinstance(choices, list) or len(choices) < LEAST_CHOICES or not all(map(_is_text, choices)):
+        return "choices is no list of two or more texts"
+    if len(set(choices)) < len(choices):
+        return "two choices are the same"
+    if not isinstance(key, int) or isinstance(key, bool) or not 0 <= key < len(choices):
+        return f"key is no index of a choice, 0 to {len(choices) - 1}"
+    if record.get("reference", choices[key]) != choices[key]:
+        return "reference is not the choice at key"
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != ""
+
+
+def _item(record: Mapping[str, Any], prefix: str, number: int) -> Item:
+    reference = record["choices"][record["key"]] if "choices" in record else record["reference"]
+    name = record.get("id", str(number))
+    return item_of({"leaf": prefix, **record, "id": f"{prefix}/{name}", "reference": reference})
+
+
+def _twins(path: Path, prefix: str, items: Sequence[Item]) -> list[str]:
+    ids = [item.id for item in items if item.id.startswith(f"{prefix}/")]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    return [f"{path}: the id {name.removeprefix(f'{prefix}/')} is there more than once" for name in twice]
