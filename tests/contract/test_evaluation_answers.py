@@ -1,20 +1,22 @@
 """Answers by a real model in a real worker process."""
 
 import json
+import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from instructlab_pipeline.artifacts import read_jsonl, seal
-from instructlab_pipeline.evaluation.answers import Settings, answer, answer_budget
+from instructlab_pipeline.evaluation.answers import Settings, answer_budget, replies, worker_command, worker_spec
 from instructlab_pipeline.evaluation.candidate import base_candidate
 from instructlab_pipeline.evaluation.items import Item
-from instructlab_pipeline.evaluation.journal import Journal, answer_key
+from instructlab_pipeline.evaluation.journal import Journal
+from instructlab_pipeline.evaluation.metrics import chosen
+from instructlab_pipeline.evaluation.tasks import Task, responses, tasks_for
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
 from servers.tiny_model import write_tiny_model
@@ -49,74 +51,119 @@ def context_in(folder: Path) -> Context:
     return Context(folder=folder / "stage", cache=folder / "cache", events=Events(path=folder / "events.jsonl"))
 
 
-def unbatched(folder: Path, asked: list[Item]) -> list[str]:
-    """The same model asked one question at a time, with nothing of ours between it and transformers."""
+def tasks(count: int) -> list[Task]:
+    return [Task(messages=item.messages) for item in items(count)]
+
+
+def texts(known, asked: list[Task], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+    return [known[task.key(max_new_tokens=max_new_tokens)] for task in asked]
+
+
+def loaded(folder: Path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    texts = []
-    for item in asked:
+    return AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+
+
+def unbatched(folder: Path, asked: list[Task]) -> list[str]:
+    """The same model asked one question at a time, with nothing of ours between it and transformers."""
+    tokenizer, model = loaded(folder)
+    answers = []
+    for task in asked:
         inputs = tokenizer.apply_chat_template(
-            item.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            task.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         whole = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-        texts.append(tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
-    return texts
+        answers.append(tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
+    return answers
 
 
 def test_batched_answers_equal_those_to_one_question_at_a_time(model, tmp_path):
-    asked = items(23)
+    asked = tasks(23)
     settings = Settings(max_new_tokens=MAX_NEW_TOKENS, batch_size=5)
-    answers = answer(base_candidate(model), asked, settings, context_in(tmp_path))
-    assert answers.generated == 23
-    assert list(answers.texts) == unbatched(model / "files", asked)
-    assert len(set(answers.texts)) > 10
+    found = replies(base_candidate(model), asked, settings, context_in(tmp_path))
+    assert found.made == 23
+    assert texts(found.known, asked) == unbatched(model / "files", asked)
+    assert len(set(found.known.values())) > 10
+
+
+def likelihood_of(tokenizer, model, messages, continuation: str) -> float:
+    """Token by token, each time with the whole text before it, out of plain probabilities."""
+    import torch
+
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    product = 1.0
+    for token in tokenizer(continuation, add_special_tokens=False)["input_ids"]:
+        with torch.no_grad():
+            product *= float(model(torch.tensor([ids])).logits[0, -1].softmax(-1)[token])
+        ids = [*ids, token]
+    return math.log(product)
+
+
+def test_likelihoods_are_those_of_one_token_after_the_other(model, tmp_path):
+    asked = [
+        Task(messages=item.messages, continuation=text)
+        for item in items(4)
+        for text in (" blue", "It has 12 moons, and 3 of them are round.", "x")
+    ]
+    found = replies(base_candidate(model), asked, Settings(max_new_tokens=4, batch_size=5), context_in(tmp_path))
+    tokenizer, plain = loaded(model / "files")
+    for task in asked:
+        reply = found.known[task.key(max_new_tokens=4)]
+        wanted = likelihood_of(tokenizer, plain, task.messages, task.continuation)
+        assert reply["nats"] == pytest.approx(wanted, rel=1e-4)
+        assert reply["tokens"] == len(tokenizer(task.continuation, add_special_tokens=False)["input_ids"])
+
+
+def test_open_questions_and_those_with_choices_are_asked_as_their_metrics_need(model, tmp_path):
+    both = [
+        *items(2),
+        Item(id="c", leaf="l", question="Which?", context=None, reference="no", choices=("yes", "no"), key=1),
+    ]
+    asked = tasks_for(both, chosen(["f1", "mcq_accuracy", "perplexity"]))
+    assert [task.continuation for task in asked] == [None, "12 moons", None, "12 moons", "yes", "no"]
+    assert [task.continuation for task in tasks_for(both[:2], chosen(["f1"]))] == [None, None]
+
+    settings = Settings(max_new_tokens=4, batch_size=8)
+    found = responses(
+        both, replies(base_candidate(model), asked, settings, context_in(tmp_path)).known, max_new_tokens=4
+    )
+    assert (list(found.texts), list(found.references), list(found.choices)) == (["q0", "q1"], ["q0", "q1"], ["c"])
+    assert found.references["q0"].nats < 0 < found.references["q0"].tokens
 
 
 def test_answers_that_are_known_start_no_worker(model, tmp_path):
     settings = Settings(max_new_tokens=4, batch_size=8)
     context = context_in(tmp_path)
-    first = answer(base_candidate(model), items(10), settings, context)
+    first = replies(base_candidate(model), tasks(10), settings, context)
     (context.work / "answers-of-model.json").unlink()
-    again = answer(base_candidate(model), items(6), settings, context)
-    assert (again.generated, again.texts) == (0, first.texts[:6])
+    again = replies(base_candidate(model), tasks(6), settings, context)
+    assert (again.made, again.known) == (0, first.known)
     assert not (context.work / "answers-of-model.json").exists()
 
 
 def test_a_killed_worker_goes_on_without_repeating_an_answer(model, tmp_path):
-    asked = items(40)
+    asked = tasks(40)
     candidate = base_candidate(model)
     settings = Settings(max_new_tokens=MAX_NEW_TOKENS, batch_size=1)
-    journal = kill_midway(candidate, asked, tmp_path)
-    before = len(journal.answers())
+    journal = kill_midway(candidate, asked, settings, tmp_path)
+    before = len(journal.replies())
     assert 0 < before < len(asked)
 
-    context = context_in(tmp_path)
-    answers = answer(candidate, asked, settings, context)
-    assert answers.generated == len(asked) - before
+    found = replies(candidate, asked, settings, context_in(tmp_path))
+    assert found.made == len(asked) - before
     finished = [key for batch in read_jsonl(journal.path) for key in batch]
     assert len(finished) == len(set(finished)) == len(asked)
-    assert answers.texts == answer(candidate, asked, settings, context_in(tmp_path / "undisturbed")).texts
+    assert found.known == replies(candidate, asked, settings, context_in(tmp_path / "undisturbed")).known
 
 
-def kill_midway(candidate, asked, folder: Path) -> Journal:
+def kill_midway(candidate, asked: list[Task], settings: Settings, folder: Path) -> Journal:
     """Start the worker as the stage does, and kill -9 it as soon as a few answers are there."""
     journal = Journal(folder / "cache" / "answers" / f"{candidate.digest}.jsonl")
-    questions = [
-        {"key": answer_key(item.messages, max_new_tokens=MAX_NEW_TOKENS), "messages": item.messages} for item in asked
-    ]
-    spec = {
-        "model": str(candidate.folder),
-        "journal": str(journal.path),
-        "max_new_tokens": MAX_NEW_TOKENS,
-        "batch_size": 1,
-        "questions": questions,
-    }
-    (folder / "spec.json").write_text(json.dumps(spec))
-    argv = [sys.executable, "-m", "instructlab_pipeline.evaluation.worker", str(folder / "spec.json")]
-    worker = subprocess.Popen(argv, start_new_session=True)
-    while len(journal.answers()) < 3:
+    command = worker_for(candidate, asked, settings, journal, folder / "spec.json")
+    worker = subprocess.Popen(command, start_new_session=True)
+    while len(journal.replies()) < 3:
         assert worker.poll() is None
         time.sleep(0.002)
     os.kill(worker.pid, signal.SIGKILL)
@@ -124,9 +171,32 @@ def kill_midway(candidate, asked, folder: Path) -> Journal:
     return journal
 
 
+def worker_for(candidate, asked, settings, journal, path: Path, **more) -> list[str]:
+    missing = {task.key(max_new_tokens=settings.max_new_tokens): task for task in asked}
+    path.write_text(json.dumps({**worker_spec(candidate, missing, settings, journal), **more}))
+    return worker_command(path)
+
+
+def test_two_workers_share_the_questions_and_give_the_answers_of_one(model, tmp_path):
+    candidate, asked = base_candidate(model), tasks(9)
+    settings = Settings(max_new_tokens=8, batch_size=2)
+    journal = Journal(tmp_path / "shared.jsonl")
+    subprocess.run(worker_for(candidate, asked, settings, journal, tmp_path / "spec.json", workers=2), check=True)
+    assert sorted(len(batch) for batch in read_jsonl(journal.path)) == [1, 2, 2, 2, 2]
+    assert journal.replies() == replies(candidate, asked, settings, context_in(tmp_path)).known
+
+
+def test_a_worker_that_fails_beside_another_fails_both(model, tmp_path):
+    candidate, settings = base_candidate(model), Settings(max_new_tokens=8, batch_size=2)
+    journal = Journal(tmp_path / "shared.jsonl")
+    broken = [Task(messages=[{"role": "user", "content": "Q?"}]), Task(messages=[])]
+    command = worker_for(candidate, broken, settings, journal, tmp_path / "spec.json", workers=2)
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+
+
 def test_progress_ends_with_every_answer(model, tmp_path):
     context = context_in(tmp_path)
-    answer(base_candidate(model), items(5), Settings(max_new_tokens=2, batch_size=2), context)
+    replies(base_candidate(model), tasks(5), Settings(max_new_tokens=2, batch_size=2), context)
     told = [event for event in read_jsonl(tmp_path / "events.jsonl") if event["event"] == "progress"]
     assert (told[-1]["done"], told[-1]["total"], told[-1]["unit"]) == (5, 5, "answers")
 
@@ -134,3 +204,4 @@ def test_progress_ends_with_every_answer(model, tmp_path):
 def test_an_answer_may_be_twice_as_long_as_the_longest_reference(model):
     assert answer_budget(["blue"], model / "files") == 16
     assert answer_budget(["blue", "x" * 100], model / "files") == 256
+    assert answer_budget([], model / "files") == 16

@@ -11,9 +11,17 @@ import pytest
 from instructlab_pipeline.artifacts import read_jsonl, seal, write_jsonl
 from instructlab_pipeline.conversation import answered
 from instructlab_pipeline.errors import ParameterError, SourceError
-from instructlab_pipeline.evaluation.stage import EvalFinalInputs, EvalPhase1Inputs, run_final, run_phase_1
+from instructlab_pipeline.evaluation.stage import (
+    EvalFinalInputs,
+    EvalPhase1Inputs,
+    fingerprint,
+    require_evaluable,
+    run_final,
+    run_phase_1,
+)
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
+from servers.teacher_server import MODEL, TeacherServer
 from servers.tiny_model import write_tiny_model
 
 EVALUATION = [
@@ -54,6 +62,12 @@ def inputs(tmp_path_factory) -> EvalFinalInputs:
         eval_batch_size=3,
         eval_metrics=("accuracy", "f1"),
         eval_quality_threshold=0.8,
+        eval_require_clear=False,
+        eval_questions=None,
+        eval_judge_endpoint=None,
+        eval_judge_model=None,
+        eval_candidate_endpoint=None,
+        eval_candidate_model=None,
         output_save_metrics=True,
         output_metrics_format="json",
     )
@@ -98,6 +112,7 @@ def test_the_final_evaluation_leaves_answers_metrics_and_a_verdict(inputs, cache
     assert [answer["leaf"] for answer in answers] == ["knowledge/a"] * 4 + ["knowledge/b"] * 4
     assert metrics["n"] == verdict["n"] == facts["n"] == 8
     assert (verdict["verdict"], verdict["clear"]) == (facts["verdict"], facts["clear"]) == ("fail", True)
+    assert (verdict["judge"], verdict["served_by"], verdict["require_clear"]) == (None, None, False)
     assert verdict["metrics"]["f1"]["tuned"] == metrics["metrics"]["f1"]["tuned"]
     assert verdict["contamination"] == {"checked": 10, "records": 1, "leaks": 0, "near_duplicates": 0}
     assert verdict["model"]["stage"] == "train_phase_2"
@@ -191,3 +206,85 @@ def test_a_model_that_cannot_be_loaded_names_the_worker_and_its_log(inputs, tmp_
         run_final(
             replace(inputs, train_phase_2=sealed(broken), eval_num_samples=2), context_in(tmp_path / "eval", tmp_path)
         )
+
+
+def own_questions(folder: Path) -> str:
+    path = folder / "mine.jsonl"
+    write_jsonl(
+        path,
+        [
+            {"question": "What is my own question?", "reference": "This one."},
+            {"question": "Which one is it?", "choices": ["this", "that one", "neither"], "key": 0},
+        ],
+    )
+    return str(path)
+
+
+def test_questions_of_ones_own_are_all_asked_beside_the_chosen_ones(inputs, cache, tmp_path):
+    asked = replace(
+        inputs, eval_questions=(own_questions(tmp_path),), eval_metrics=("f1", "mcq_accuracy", "perplexity")
+    )
+    facts = run_final(asked, context_in(tmp_path / "eval", cache))
+    answers = list(read_jsonl(tmp_path / "eval" / "answers.jsonl"))
+    assert facts["n"] == len(answers) == 8 + 1 + 1
+    assert [answer["leaf"] for answer in answers[8:]] == ["questions/mine"] * 2
+    assert answers[-1]["tuned"] in answers[-1]["choices"]
+    verdict = json.loads((tmp_path / "eval" / "verdict.json").read_text())
+    assert {name: (each["n"], each["passed"]) for name, each in verdict["metrics"].items()} == {
+        "f1": (9, False),
+        "mcq_accuracy": (1, verdict["metrics"]["mcq_accuracy"]["tuned"] == 1),
+        "perplexity": (9, None),
+    }
+    assert verdict["metrics"]["perplexity"]["tuned"] > 100  # as good as random weights are
+    assert fingerprint(asked) != fingerprint(inputs) == ""
+
+
+def test_questions_of_ones_own_that_were_trained_on_stop_the_evaluation(inputs, cache, tmp_path):
+    leaked = [*TRAINED, {"messages": answered("What is my own question?", "This one.")}]
+    asked = replace(inputs, eval_questions=(own_questions(tmp_path),), dataset=dataset(tmp_path / "dataset", leaked))
+    with pytest.raises(SourceError, match="questions/mine/1"):
+        run_final(asked, context_in(tmp_path / "eval", cache))
+
+
+def test_generated_questions_with_choices_are_graded_where_there_are_some(inputs, cache, tmp_path):
+    with pytest.raises(SourceError, match="no question with choices"):
+        run_final(replace(inputs, eval_metrics=("mcq_accuracy",)), context_in(tmp_path / "none", cache))
+    choices = [
+        {**item, "id": f"mcq-{item['id']}", "kind": "mcq", "choices": ["It is 7.", item["reference"]], "key": 1}
+        for item in EVALUATION
+    ]
+    shutil.copytree(inputs.sdg.path, tmp_path / "sdg", ignore=shutil.ignore_patterns("manifest.json"))
+    write_jsonl(tmp_path / "sdg" / "multiple_choice.jsonl", choices)
+    asked = replace(inputs, sdg=sealed(tmp_path / "sdg"), eval_metrics=("mcq_accuracy",))
+    assert run_final(asked, context_in(tmp_path / "eval", cache))["n"] == 8
+
+
+def test_what_no_model_could_pass_is_refused_before_anything_is_spent(inputs):
+    require_evaluable(replace(inputs, eval_num_samples=16, eval_require_clear=True))
+    with pytest.raises(ParameterError, match=r"with 8 questions .* takes at least 16"):
+        require_evaluable(replace(inputs, eval_require_clear=True))
+    with pytest.raises(ParameterError, match="no number of questions"):
+        require_evaluable(replace(inputs, eval_quality_threshold=1.0, eval_require_clear=True))
+    with pytest.raises(ParameterError, match="judge_score needs a judge"):
+        require_evaluable(replace(inputs, eval_metrics=("judge_score",)))
+    with pytest.raises(SourceError, match="there is no file"):
+        require_evaluable(replace(inputs, eval_questions=("absent.jsonl",)))
+
+
+def lenient_but_once(asked):
+    right = "number 3 of knowledge/b" not in asked["messages"][-1]["content"]
+    return {"reason": "so it is", "correct": right, "mark": 5 if right else 1}
+
+
+def test_the_judge_takes_part_in_the_key_by_its_model_and_in_the_verdict(inputs, cache, tmp_path):
+    with TeacherServer(scripts={"mark": lenient_but_once}) as server:
+        judged = replace(inputs, eval_judge_endpoint=server.url, eval_metrics=("accuracy",))
+        facts = run_final(judged, context_in(tmp_path / "eval", cache))
+        strict = run_final(replace(judged, eval_require_clear=True), context_in(tmp_path / "strict", cache))
+        assert fingerprint(judged) == fingerprint(replace(judged, eval_judge_model=MODEL)) != fingerprint(inputs)
+    assert (facts["metrics"]["accuracy"]["tuned"], facts["verdict"], facts["clear"]) == (0.875, "pass", False)
+    assert (strict["verdict"], strict["clear"]) == ("fail", False)
+    assert "eval_require_clear" in strict["reasons"][0]
+    assert json.loads((tmp_path / "eval" / "verdict.json").read_text())["judge"] == MODEL
+    first = next(iter(read_jsonl(tmp_path / "eval" / "answers.jsonl")))
+    assert first["judge"]["tuned"] == {"correct": True, "score": 1.0, "reason": "so it is"}

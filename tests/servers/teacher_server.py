@@ -137,7 +137,8 @@ class TeacherServer:
 
 
 def schema_name(asked):
-    return asked["response_format"]["json_schema"]["name"]
+    """`plain` where no schema was asked for."""
+    return asked["response_format"]["json_schema"]["name"] if "response_format" in asked else "plain"
 
 
 def tags(asked):

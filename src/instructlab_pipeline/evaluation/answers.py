@@ -78,8 +78,7 @@ def worker_spec(
         "max_new_tokens": settings.max_new_tokens,
         "batch_size": settings.batch_size,
         "tasks": [
-            {"key": key, "messages": task.messages, "continuation": task.continuation}
-            for key, task in missing.items()
+            {"key": key, "messages": task.messages, "continuation": task.continuation} for key, task in missing.items()
         ],
     }
 

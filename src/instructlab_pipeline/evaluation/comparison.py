@@ -136,7 +136,10 @@ def score_record(item: Score) -> dict[str, Any]:
 
 
 def verdict_record(comparison: Comparison, verdict: Verdict, threshold: float) -> dict[str, Any]:
-    """The part of `verdict.json` that follows from the grades; `informs` holds the metrics that decide nothing."""
+    """The part of `verdict.json` that follows from the grades.
+
+    A metric that only informs has null as its threshold, `passed` and `clear`.
+    """
     return {
         "verdict": verdict.word,
         "clear": verdict.clear,
@@ -144,16 +147,8 @@ def verdict_record(comparison: Comparison, verdict: Verdict, threshold: float) -
         "n": len(comparison.items),
         "threshold": threshold,
         "metrics": {
-            name: {
-                **_measured(comparison.scores[name]),
-                "threshold": threshold,
-                "passed": ruling.passed,
-                "clear": ruling.clear,
-            }
-            for name, ruling in verdict.rulings.items()
-        },
-        "informs": {
-            name: _measured(item) for name, item in comparison.scores.items() if name not in verdict.rulings
+            name: {**_measured(item), **_ruling_record(verdict, name, threshold)}
+            for name, item in comparison.scores.items()
         },
         "regressions": comparison.regressions,
     }
@@ -186,12 +181,23 @@ def _judge_record(evidence: Evidence, item: Item) -> dict[str, Any]:
 
 
 def _opinion_record(opinion: Judgement | None) -> dict[str, Any] | None:
-    return opinion and {"correct": opinion.correct, "score": _rounded(opinion.score), "reason": opinion.reason}
+    if opinion is None:
+        return None
+    return {"correct": opinion.correct, "score": _rounded(opinion.score), "reason": opinion.reason}
 
 
 def _preference_record(preference: Preference | None) -> dict[str, Any] | None:
     names = {0.0: "base", 0.5: "neither", 1.0: "tuned"}
-    return preference and {"answer": names[preference.tuned], "reasons": list(preference.reasons)}
+    if preference is None:
+        return None
+    return {"answer": names[preference.tuned], "reasons": list(preference.reasons)}
+
+
+def _ruling_record(verdict: Verdict, name: str, threshold: float) -> dict[str, Any]:
+    ruling = verdict.rulings.get(name)
+    if ruling is None:
+        return {"threshold": None, "passed": None, "clear": None}
+    return {"threshold": threshold, "passed": ruling.passed, "clear": ruling.clear}
 
 
 def _measured(item: Score) -> dict[str, Any]:

@@ -21,9 +21,6 @@ from instructlab_pipeline.errors import ServiceError, UsageError
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-ATTEMPTS = 10  # of one request that meets trouble
-FIRST_DELAY_S = 0.2  # doubled for each further attempt
-LONGEST_DELAY_S = 20.0
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 600.0
 PASSING = frozenset({408, 425, 429})  # besides 5xx: another attempt may succeed
@@ -33,12 +30,26 @@ Heard = Callable[[str, str | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How often a request that meets trouble is sent, and the delays in between, each twice the one before."""
+
+    attempts: int = 10
+    first_delay_s: float = 0.2
+    longest_delay_s: float = 20.0
+
+    def delay_s(self, attempt: int) -> float:
+        """Scattered, so that requests that failed together do not return together."""
+        return min(self.longest_delay_s, self.first_delay_s * 2.0**attempt) * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Address:
     """An OpenAI-compatible server. `role` is what it does here, judge or candidate; `model` None: its only one."""
 
     role: str
     endpoint: str
     model: str | None
+    patience: Patience = Patience()
 
     @property
     def parameter(self) -> str:
@@ -80,9 +91,7 @@ def model_of(address: Address) -> str:
     return address.model or asyncio.run(_only_model(address))
 
 
-async def complete(
-    address: Address, requests: Mapping[str, Mapping[str, Any]], *, at_once: int, heard: Heard
-) -> None:
+async def complete(address: Address, requests: Mapping[str, Mapping[str, Any]], *, at_once: int, heard: Heard) -> None:
     """Ask for every chat completion; `heard` gets each one's key and text, or None where it was refused.
 
     Raises:
@@ -115,14 +124,13 @@ class _Pool:
             self.heard(key, text)
 
     async def _patiently(self, body: bytes) -> str:
-        before = self.answered
-        for attempt in range(ATTEMPTS):
+        before, patience = self.answered, self.address.patience
+        for attempt in range(patience.attempts):
             try:
                 return _text(await _exchange(self.session, self.address, "/chat/completions", body))
             except TroubleError as trouble:
                 last = trouble
-                delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**attempt) * random.uniform(0.5, 1.0)
-                await asyncio.sleep(max(delay_s, trouble.retry_after_s))
+                await asyncio.sleep(max(patience.delay_s(attempt), trouble.retry_after_s))
         if self.answered > before:
             raise RefusedError(str(last))  # others were answered meanwhile, so it is this request
         raise _gone(self.address, last)

@@ -1,4 +1,4 @@
-"""What is known of both models: their answers and likelihoods, from the weights or from a server, and the judge's view."""
+"""What is known of both models: answers and likelihoods, from the weights or from a server, and the judge's view."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -64,13 +64,18 @@ def _of_tuned(tuned: Candidate, tasks: Sequence[Task], asked: Examination, conte
         return replies(tuned, tasks, asked.settings, context)
     local = replies(tuned, [task for task in tasks if task.continuation is not None], asked.settings, context)
     answers = [task for task in tasks if task.continuation is None]
-    remote = _served(tuned, asked.served, answers, asked.settings, context)
+    remote = served_answers(tuned, asked.served, answers, asked.settings, context)
     return Replies(known={**local.known, **remote.known}, made=local.made + remote.made)
 
 
-def _served(
+def served_answers(
     candidate: Candidate, address: Address, tasks: Sequence[Task], settings: Settings, context: Context
 ) -> Replies:
+    """The answers of a server that is said to serve these weights; kept for these weights and this name alone.
+
+    Raises:
+        ServiceError: the server is gone or refused a question. What was answered is kept.
+    """
     model = model_of(address)
     name = f"{candidate.digest}-served-as-{model.replace('/', '_')}.jsonl"
     journal = Journal(context.cache / "answers" / name)

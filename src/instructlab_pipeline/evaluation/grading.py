@@ -59,9 +59,7 @@ def graded(metric: Metric, evidence: Evidence) -> Grades:
         base=[_grade(metric, item, evidence, tuned=False) for item in items],
         tuned=[_grade(metric, item, evidence, tuned=True) for item in items],
         scale=metric.scale,
-        tokens=[evidence.base.references[item.id].tokens for item in items]
-        if metric.scale is Scale.PERPLEXITY
-        else (),
+        tokens=[evidence.base.references[item.id].tokens for item in items] if metric.scale is Scale.PERPLEXITY else (),
     )
 
 

@@ -1,8 +1,8 @@
 """What a judge is asked, and what its replies mean. Pure.
 
-A judge marks one answer against the reference (`judgement`), or chooses between two answers (`preference`). Which of the
-two stands first sways a judge (Zheng et al. 2023), so it is asked in both orders, and a choice that does not survive
-the exchange is none.
+A judge marks one answer against the reference (`judgement`), or chooses between two answers (`preference`). Which of
+the two stands first sways a judge (Zheng et al. 2023), so it is asked in both orders, and a choice that does not
+survive the exchange is none.
 """
 
 import json
@@ -18,7 +18,7 @@ from instructlab_pipeline.evaluation.items import Item
 
 ATTEMPTS = 3  # replies to one question before it counts as ungraded
 BEST_MARK = 5
-LONGEST_REPLY = 512  # tokens
+LONGEST_REPLY = 2048  # tokens; some models think aloud first
 Opinion = TypeVar("Opinion")
 
 _MARKING = """You are a strict examiner. Compare an answer with the reference answer to the same question.
@@ -36,6 +36,7 @@ _MARKING_FIELDS = {
     "mark": {"type": "integer", "minimum": 1, "maximum": BEST_MARK},
 }
 _CHOOSING_FIELDS = {"better": {"enum": ["first", "second", "neither"]}}
+_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
@@ -86,7 +87,7 @@ def judgement(text: str) -> Judgement | None:
     """What a reply to `marking` says, or None where it is not as asked."""
     reply = _fields(text)
     correct, mark = reply.get("correct"), reply.get("mark")
-    if not isinstance(correct, bool) or not isinstance(mark, int) or not 1 <= mark <= BEST_MARK:
+    if not isinstance(correct, bool) or type(mark) is not int or not 1 <= mark <= BEST_MARK:
         return None
     return Judgement(correct=correct, score=(mark - 1) / (BEST_MARK - 1), reason=str(reply.get("reason", "")))
 
@@ -125,7 +126,7 @@ def _messages(instruction: str, item: Item, answers: Mapping[str, str]) -> Messa
 
 def _fields(text: str) -> dict[str, Any]:
     """The JSON object in a reply, whatever stands around it; empty where there is none."""
-    found = _OBJECT.search(text)
+    found = _OBJECT.search(_THINKING.sub("", text))
     try:
         fields = json.loads(found[0]) if found else {}
     except ValueError:

@@ -88,9 +88,7 @@ def _chosen(evidence: Evidence, items: Sequence[Item], judge: Judge, context: Co
     )
 
 
-def _opinions(
-    asked: Mapping[Any, Asked], read: Callable[[str], Any], judge: Judge, context: Context
-) -> dict[Any, Any]:
+def _opinions(asked: Mapping[Any, Asked], read: Callable[[str], Any], judge: Judge, context: Context) -> dict[Any, Any]:
     """An opinion for each question, None where all attempts were in vain; equal questions are asked once."""
     journal = Journal(context.cache / "judgements" / f"{judge.model.replace('/', '_')}.jsonl")
     requests = {

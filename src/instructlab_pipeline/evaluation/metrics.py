@@ -90,7 +90,7 @@ def rouge_l(answer: str, reference: str) -> float:
 
 
 def perplexity(nats_per_token: Sequence[float], tokens: Sequence[float]) -> float:
-    """e to the mean negative log-likelihood over all tokens of all references (Jelinek et al. 1977)."""
+    """E to the mean negative log-likelihood over all tokens of all references (Jelinek et al. 1977)."""
     total = math.fsum(nats * count for nats, count in zip(nats_per_token, tokens, strict=True))
     return math.exp(total / math.fsum(tokens))
 

@@ -49,7 +49,7 @@ def facts(ending: Ending) -> Facts:
         "n": record["n"],
         "metrics": {
             name: {"base": item["base"], "tuned": item["tuned"], "interval": item["interval"]}
-            for name, item in {**record["metrics"], **record["informs"]}.items()
+            for name, item in record["metrics"].items()
         },
         "verdict": record["verdict"],
         "clear": record["clear"],

@@ -38,8 +38,8 @@ class _EvaluationInputs:
     eval_batch_size: int
     eval_metrics: tuple[str, ...]
     eval_quality_threshold: float
-    eval_questions: tuple[str, ...] = ()
-    eval_judge_model: str | None = None
+    eval_questions: tuple[str, ...] | None
+    eval_judge_model: str | None
     eval_judge_endpoint: str | None = unkeyed()
     output_save_metrics: bool
     output_metrics_format: str
@@ -62,8 +62,8 @@ class EvalFinalInputs(_EvaluationInputs):
 
     train_phase_2: Artifact
     dataset: Artifact
-    eval_require_clear: bool = False
-    eval_candidate_model: str | None = None
+    eval_require_clear: bool
+    eval_candidate_model: str | None
     eval_candidate_endpoint: str | None = unkeyed()
 
     @property
@@ -85,7 +85,7 @@ class EvaluationParameters(Protocol):
     @property
     def eval_require_clear(self) -> bool: ...
     @property
-    def eval_questions(self) -> tuple[str, ...]: ...
+    def eval_questions(self) -> tuple[str, ...] | None: ...
     @property
     def eval_judge_endpoint(self) -> str | None: ...
 
@@ -98,16 +98,16 @@ def require_evaluable(parameters: EvaluationParameters) -> None:
         SourceError: a question set of the user's own cannot be used.
     """
     chosen(parameters.eval_metrics, judged=parameters.eval_judge_endpoint is not None)
-    asked = parameters.eval_num_samples + len(own_items(parameters.eval_questions))
+    asked = parameters.eval_num_samples + len(own_items(parameters.eval_questions or ()))
     needed = samples_for_clear_pass(parameters.eval_quality_threshold)
-    if parameters.eval_require_clear and (needed is None or asked < needed):
-        enough = "no number of questions is enough for that" if needed is None else f"that takes at least {needed}"
-        raise ParameterError(
-            [
-                f"eval_require_clear: with {asked} questions not even a model without a fault passes a threshold of "
-                f"{parameters.eval_quality_threshold} clearly; {enough}"
-            ]
-        )
+    if not parameters.eval_require_clear or (needed is not None and asked >= needed):
+        return
+    enough = "no number of questions is enough for that" if needed is None else f"that takes at least {needed}"
+    complaint = (
+        f"eval_require_clear: with {asked} questions not even a model without a fault passes a threshold of "
+        f"{parameters.eval_quality_threshold} clearly; {enough}"
+    )
+    raise ParameterError([complaint])
 
 
 def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
@@ -118,7 +118,10 @@ def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
     """
     judge = inputs.judge
     served = inputs.served if isinstance(inputs, EvalFinalInputs) else None
-    known = [content_digest(inputs.eval_questions), *(model_of(each) for each in (judge, served) if each is not None)]
+    known = [
+        content_digest(inputs.eval_questions or ()),
+        *(model_of(each) for each in (judge, served) if each is not None),
+    ]
     return digest_of(known) if any(known) else ""
 
 
@@ -182,7 +185,7 @@ def _questions(inputs: _EvaluationInputs) -> _Questions:
     open_ones = require_items([item_of(record) for record in read_jsonl(inputs.sdg / "evaluation.jsonl")])
     choices = inputs.sdg / MULTIPLE_CHOICE
     with_choices = [item_of(record) for record in read_jsonl(choices)] if choices.exists() else []
-    return _Questions(generated=[*open_ones, *with_choices], own=own_items(inputs.eval_questions))
+    return _Questions(generated=[*open_ones, *with_choices], own=own_items(inputs.eval_questions or ()))
 
 
 def _examination(

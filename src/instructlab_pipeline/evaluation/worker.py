@@ -89,7 +89,8 @@ def _prompt(tokenizer: Any, task: Mapping[str, Any]) -> Prompt:
 def _gpus() -> int:
     import torch
 
-    return max(1, torch.cuda.device_count())
+    count: int = torch.cuda.device_count()
+    return max(1, count)
 
 
 def _start(path: str, number: int, count: int) -> subprocess.Popen[bytes]:

@@ -279,7 +279,7 @@ WEBHOOK = Kind(
 REMOTE_ENDPOINT = Kind(
     name="Endpoint URL",
     valid="the base URL of an OpenAI-compatible API, such as https://HOST/v1",
-    read=_unless(uris.remote_endpoint_fault),
+    read=_unless(uris.webhook_fault),
     schema={"type": "string", "pattern": "^https?://."},
 )
 KUBERNETES_NAME = Kind(

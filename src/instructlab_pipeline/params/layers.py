@@ -17,7 +17,7 @@ from instructlab_pipeline.params.table import ALIASES, PARAMETERS, PROFILES, Par
 from instructlab_pipeline.params.uris import without_secrets
 
 MISSING = "missing"
-SECRET_PREFIXES = ("openai_", "aws_")
+SECRET_PREFIXES = ("openai_", "aws_", "judge_api_", "candidate_api_")
 LONGEST_SHOWN = 120
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
 from instructlab_pipeline.params.kinds import Value, text_of
 from instructlab_pipeline.params.quantities import amount
 from instructlab_pipeline.params.uris import has_tag, is_layout
@@ -67,6 +68,18 @@ def plain_http_is_idle(settings: Settings) -> str | None:
     return f"output_registry_insecure=true has no effect: {image} is a folder, not a registry"
 
 
+def no_verdict_can_be_a_clear_pass(settings: Settings) -> str | None:
+    threshold = _number(settings, "eval_quality_threshold")
+    samples = settings["eval_num_samples"]
+    needed = samples_for_clear_pass(threshold)
+    if needed is None or _number(settings, "eval_num_samples") >= needed:
+        return None
+    return (
+        f"eval_num_samples={_shown(samples)} is too few to tell: at eval_quality_threshold={threshold} not even a model "
+        f"without a fault passes clearly on fewer than {needed} questions"
+    )
+
+
 def cpus_disagree(settings: Settings) -> str | None:
     return _resources_disagree(settings, "train_cpu_limit", "cpu")
 
@@ -82,6 +95,7 @@ RULES: tuple[Rule, ...] = (
     metrics_format_is_idle,
     learning_rate_is_idle,
     plain_http_is_idle,
+    no_verdict_can_be_a_clear_pass,
     cpus_disagree,
     memory_disagrees,
 )

@@ -283,14 +283,53 @@ class Parameters:
     eval_metrics: tuple[str, ...] = EVALUATION.parameter(
         kinds.METRICS_LIST,
         ("accuracy", "f1"),
-        "The metrics that are computed and that decide. accuracy is the share of answers graded correct, f1 the mean "
-        "token F1 against the reference with SQuAD normalization; exact_match and rouge_l go beyond the specification.",
+        "The metrics that are computed and that decide. accuracy is the share of answers graded correct (by the judge "
+        "where eval_judge_endpoint is set, else by exact match), f1 the mean token F1 against the reference with SQuAD "
+        "normalization. Beyond the specification: exact_match, rouge_l, mcq_accuracy by the likelihood of the choices, "
+        "judge_score and judge_win_rate (against the base model) by the judge, and perplexity of the references, which "
+        "informs only. See docs/evaluation.md.",
     )
     eval_quality_threshold: float = EVALUATION.parameter(
         kinds.UNIT_FLOAT,
         0.8,
         "Every metric of eval_metrics must reach it on the final evaluation, or the model is not published (exit code "
         "5). Everything up to the verdict is kept.",
+    )
+    eval_require_clear: bool = EVALUATION.addition(
+        kinds.BOOLEAN,
+        False,
+        "Whether a pass must be clear: every metric's 95% interval must lie above eval_quality_threshold, not only its "
+        "value.",
+    )
+    eval_questions: tuple[str, ...] | None = EVALUATION.addition(
+        kinds.PATHS,
+        None,
+        "Question sets of your own, asked beside the generated one: JSONL files with question and reference, or with "
+        "question, choices and key, in each line. All of their questions are asked.",
+    )
+    eval_candidate_endpoint: str | None = EVALUATION.addition(
+        kinds.REMOTE_ENDPOINT,
+        None,
+        "An OpenAI-compatible API that serves the tuned model and answers for it in the final evaluation; a key, if it "
+        "takes one, comes from CANDIDATE_API_KEY. That it serves these very weights is yours to vouch for. Where "
+        "unset, the weights are loaded.",
+    )
+    eval_candidate_model: str | None = EVALUATION.addition(
+        kinds.TEXT,
+        None,
+        "The name under which eval_candidate_endpoint serves the tuned model. Where unset, the only model that it "
+        "serves.",
+    )
+    eval_judge_endpoint: str | None = EVALUATION.addition(
+        kinds.REMOTE_ENDPOINT,
+        None,
+        "The OpenAI-compatible API of the model that grades answers. Its key comes from JUDGE_API_KEY, or else from "
+        "OPENAI_API_KEY. Where unset, nothing is graded by a judge.",
+    )
+    eval_judge_model: str | None = EVALUATION.addition(
+        kinds.TEXT,
+        None,
+        "The name under which the endpoint serves the judge. Where unset, the only model that it serves.",
     )
     eval_judge_secret: str = EVALUATION.addition(
         kinds.KUBERNETES_NAME,

@@ -11,6 +11,7 @@ from instructlab_pipeline.evaluation.comparison import (
     metrics_rows,
     verdict_record,
 )
+from instructlab_pipeline.evaluation.grading import Evidence, Responses
 from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.metrics import chosen
 from instructlab_pipeline.evaluation.verdict import decide
@@ -21,12 +22,12 @@ def comparison() -> Comparison:
         Item(id=name, leaf=leaf, question="Q?", context=None, reference="red mill")
         for name, leaf in [("1", "x"), ("2", "x"), ("3", "y")]
     ]
-    return Comparison(
+    evidence = Evidence(
         items=items,
-        base=["no", "red", "no"],
-        tuned=["The red mill.", "red", "red mill"],
-        metrics=chosen(["accuracy", "f1"]),
+        base=Responses(texts={"1": "no", "2": "red", "3": "no"}),
+        tuned=Responses(texts={"1": "The red mill.", "2": "red", "3": "red mill"}),
     )
+    return Comparison(evidence=evidence, metrics=chosen(["accuracy", "f1"]))
 
 
 def test_each_answer_is_kept_with_its_grades():
@@ -71,7 +72,10 @@ def test_the_verdict_names_each_metric_with_its_interval_and_threshold():
     compared = comparison()
     record = verdict_record(compared, decide(compared.scores, 0.6), 0.6)
     assert (record["verdict"], record["clear"], record["n"], record["threshold"]) == ("pass", False, 3, 0.6)
-    assert set(record["metrics"]["f1"]) == {"base", "tuned", "interval", "threshold", "passed", "clear"}
+    f1 = record["metrics"]["f1"]
+    assert (f1["n"], f1["base"], f1["tuned"], f1["threshold"], f1["passed"]) == (3, 0.222222, 0.888889, 0.6, True)
+    assert f1["difference"]["value"] == 0.666667
+    assert (f1["worse_than_base"], record["reasons"]) == (False, [])
     assert record["regressions"] == {}
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.evaluation.items import Item, choose, items_of
+from instructlab_pipeline.evaluation.items import Item, choose, item_of, require_items
 
 
 def item(leaf: str, number: int) -> Item:
@@ -45,10 +45,10 @@ def test_the_choice_depends_on_neither_order_nor_later_questions(leaf_sizes, cou
 
 def test_items_ask_with_their_context_first():
     record = {"id": "1", "leaf": "l", "kind": "grounded", "question": "Q?", "reference": "A", "context": "C"}
-    assert items_of([record])[0].messages == [{"role": "user", "content": "C\n\nQ?"}]
+    assert item_of(record).messages == [{"role": "user", "content": "C\n\nQ?"}]
 
 
 def test_an_empty_evaluation_set_is_refused():
     with pytest.raises(SourceError, match="empty") as caught:
-        items_of([])
+        require_items([])
     assert "sdg_scale_factor" in caught.value.remedy

@@ -1,15 +1,16 @@
 import json
 import threading
 
-from instructlab_pipeline.evaluation.journal import Journal, answer_key
+from instructlab_pipeline.evaluation.journal import Journal
+from instructlab_pipeline.evaluation.tasks import Task
 
 
 def test_what_was_added_is_read_back_and_the_first_answer_stays(tmp_path):
     journal = Journal(tmp_path / "answers" / "model.jsonl")
-    assert journal.answers() == {}
+    assert journal.replies() == {}
     journal.add({"a": "1", "b": "2"})
     journal.add({"b": "other", "c": "drei\n"})
-    assert journal.answers() == {"a": "1", "b": "2", "c": "drei\n"}
+    assert journal.replies() == {"a": "1", "b": "2", "c": "drei\n"}
 
 
 def test_a_journal_torn_at_any_byte_loses_its_last_batch_only(tmp_path):
@@ -20,10 +21,10 @@ def test_a_journal_torn_at_any_byte_loses_its_last_batch_only(tmp_path):
     whole = journal.path.read_bytes()
     for size in range(first, len(whole)):
         journal.path.write_bytes(whole[:size])
-        known = journal.answers()
+        known = journal.replies()
         assert known["a"] == "é"
         journal.add({"c": "3"})
-        assert journal.answers() == {**known, "c": "3"}
+        assert journal.replies() == {**known, "c": "3"}
 
 
 def test_batches_of_several_writers_are_never_mixed(tmp_path):
@@ -35,15 +36,22 @@ def test_batches_of_several_writers_are_never_mixed(tmp_path):
     for thread in threads:
         thread.join()
     assert all(json.loads(line) in batches for line in journal.path.read_text().splitlines())
-    assert len(journal.answers()) == 40
+    assert len(journal.replies()) == 40
 
 
 def test_a_key_speaks_for_the_messages_and_the_length_allowed():
     messages = [{"role": "user", "content": "Q?"}]
     keys = {
-        answer_key(messages, max_new_tokens=16),
-        answer_key(messages, max_new_tokens=32),
-        answer_key([{"role": "user", "content": "Q"}], max_new_tokens=16),
+        Task(messages=messages).key(max_new_tokens=16),
+        Task(messages=messages).key(max_new_tokens=32),
+        Task(messages=[{"role": "user", "content": "Q"}]).key(max_new_tokens=16),
+        Task(messages=messages, continuation="A").key(max_new_tokens=16),
+        Task(messages=messages, continuation="B").key(max_new_tokens=16),
     }
-    assert len(keys) == 3
-    assert answer_key(messages, max_new_tokens=16) in keys
+    assert len(keys) == 5
+    assert Task(messages=messages).key(max_new_tokens=16) in keys
+
+
+def test_a_likelihood_is_known_whatever_length_answers_may_have():
+    task = Task(messages=[{"role": "user", "content": "Q?"}], continuation="A")
+    assert task.key(max_new_tokens=16) == task.key(max_new_tokens=32)

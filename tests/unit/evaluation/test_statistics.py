@@ -17,7 +17,11 @@ from instructlab_pipeline.evaluation.statistics import (
     holm,
     mcnemar,
     paired_difference,
+    perplexity_difference,
+    perplexity_interval,
+    samples_for_clear_pass,
     samples_for_clear_share,
+    share_for_clear_pass,
     sign_flip,
     smallest_detectable_effect,
     wilson,
@@ -197,3 +201,57 @@ def test_holm_never_lowers_a_p_value_nor_changes_their_order(p_values):
         for other, its_own in p_values.items():
             if p_value <= its_own:
                 assert adjusted[name] <= adjusted[other]
+
+
+@given(st.floats(0, 0.99))
+def test_so_many_faultless_answers_are_just_enough_for_a_clear_pass(threshold):
+    needed = samples_for_clear_pass(threshold)
+    assert wilson(needed, needed).low >= threshold - 1e-9
+    assert needed == 1 or wilson(needed - 1, needed - 1).low < threshold + 1e-9
+
+
+def test_sixteen_faultless_answers_pass_four_fifths_clearly_and_none_pass_everything():
+    assert samples_for_clear_pass(0.8) == 16
+    assert samples_for_clear_pass(1.0) is None
+
+
+def test_a_hundred_questions_pass_four_fifths_clearly_from_88_on():
+    assert share_for_clear_pass(100, 0.8) == 0.88
+    assert share_for_clear_pass(15, 0.8) is None
+
+
+def test_bootstrap_intervals_of_a_mean_hold_the_truth_in_about_95_of_100_samples():
+    """1,000 simulated sets of 60 F1 values; the truth is the mean of the distribution that they are drawn from."""
+    generator = np.random.default_rng(3)
+    held = 0
+    for _ in range(1000):
+        values = generator.beta(4, 1.5, size=60)
+        drawn = generator.choice(values, size=(400, 60))
+        low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+        held += low <= 4 / 5.5 <= high
+    assert 925 <= held <= 970
+    ours = bootstrap_mean(values.tolist())
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.01)
+
+
+def test_a_perplexitys_interval_is_that_of_its_resampled_items():
+    nats, tokens = [0.5, 1.0, 2.0, 0.1], [2, 3, 4, 5]
+    every = sorted(
+        math.exp(sum(nats[i] * tokens[i] for i in rows) / sum(tokens[i] for i in rows))
+        for rows in product(range(4), repeat=4)
+    )
+    interval = perplexity_interval(nats, tokens)
+    assert interval.low == pytest.approx(np.percentile(every, 2.5), abs=0.06)
+    assert interval.high == pytest.approx(np.percentile(every, 97.5), abs=0.12)
+
+
+def test_equal_models_have_equal_perplexities_for_certain():
+    difference = perplexity_difference([0.5, 1.0], [0.5, 1.0], [2, 3])
+    assert (difference.value, difference.interval, difference.p_value) == (0.0, Interval(0.0, 0.0), 1.0)
+
+
+def test_a_model_that_is_less_surprised_everywhere_is_significantly_so():
+    difference = perplexity_difference([2.0] * 12, [1.0] * 12, list(range(1, 13)))
+    assert difference.value == pytest.approx(math.e - math.e**2)
+    assert difference.p_value < 0.001
+    assert difference.interval.high < 0

@@ -4,16 +4,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from instructlab_pipeline.evaluation.metrics import Scale
 from instructlab_pipeline.evaluation.verdict import Grades, decide, regressions, score, score_by_leaf
+
+LETTERS = {"0": 0.0, "1": 1.0, "?": None}
+
+
+def grades(base, tuned, scale: Scale, tokens=()) -> Grades:
+    items = [str(number) for number in range(len(tuned))]
+    return Grades(items=items, base=base, tuned=tuned, scale=scale, tokens=tokens)
 
 
 def shares(base: str, tuned: str) -> Grades:
-    return Grades(base=[float(x) for x in base], tuned=[float(x) for x in tuned], is_share=True)
+    """A letter for each item: right, wrong, or not graded."""
+    return grades([LETTERS[x] for x in base], [LETTERS[x] for x in tuned], Scale.SHARE)
 
 
-def ruled(tuned: list[float], threshold: float, *, is_share: bool = True):
-    scores = {"metric": score(Grades(base=[0.0] * len(tuned), tuned=tuned, is_share=is_share))}
-    return decide(scores, threshold)
+def by_leaf(given: Grades, leaves: list[str]):
+    return score_by_leaf(given, dict(zip(given.items, leaves, strict=True)))
+
+
+def ruled(tuned: list[float], threshold: float, *, scale: Scale = Scale.SHARE):
+    return decide({"metric": score(grades([0.0] * len(tuned), tuned, scale))}, threshold)
 
 
 def test_a_score_tells_both_means_and_the_paired_difference():
@@ -62,24 +74,24 @@ def test_a_failure_is_unclear_when_only_a_near_miss_failed():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15), st.floats(0, 1))
 @settings(max_examples=20, deadline=None)
 def test_the_verdict_is_the_mean_against_the_threshold(tuned, threshold):
-    assert ruled(tuned, threshold, is_share=False).passed == (score_of(tuned).tuned >= threshold)
+    assert ruled(tuned, threshold, scale=Scale.UNIT).passed == (score_of(tuned).tuned >= threshold)
 
 
 def score_of(tuned: list[float]):
-    return score(Grades(base=tuned, tuned=tuned, is_share=False))
+    return score(grades(tuned, tuned, Scale.UNIT))
 
 
 def test_leaves_are_scored_on_their_own_items():
-    by_leaf = score_by_leaf(shares("0101", "1100"), ["b", "a", "b", "a"])
-    assert list(by_leaf) == ["a", "b"]
-    assert [(item.n, item.base, item.tuned) for item in by_leaf.values()] == [(2, 1.0, 0.5), (2, 0.0, 0.5)]
+    scores = by_leaf(shares("0101", "1100"), ["b", "a", "b", "a"])
+    assert list(scores) == ["a", "b"]
+    assert [(item.n, item.base, item.tuned) for item in scores.values()] == [(2, 1.0, 0.5), (2, 0.0, 0.5)]
 
 
 def test_a_leaf_that_lost_among_many_that_won_is_named():
     leaves = [f"leaf {number}" for number in range(10) for _ in range(20)]
     base = ["1" if leaf == "leaf 3" else "0" for leaf in leaves]
     tuned = ["0" if leaf == "leaf 3" else "1" for leaf in leaves]
-    assert regressions(score_by_leaf(shares("".join(base), "".join(tuned)), leaves)) == ["leaf 3"]
+    assert regressions(by_leaf(shares("".join(base), "".join(tuned)), leaves)) == ["leaf 3"]
 
 
 def test_many_leaves_of_equal_models_rarely_raise_an_alarm():
@@ -88,7 +100,7 @@ def test_many_leaves_of_equal_models_rarely_raise_an_alarm():
     alarms = 0
     for _ in range(20):
         answers = ["".join(random_source.choice("01") for _ in leaves) for _ in range(2)]
-        alarms += bool(regressions(score_by_leaf(shares(*answers), leaves)))
+        alarms += bool(regressions(by_leaf(shares(*answers), leaves)))
     assert alarms <= 2
 
 
@@ -108,3 +120,51 @@ def clear_verdict(right: int, *, cache={}):  # noqa: B006 - each count of right 
     if right not in cache:
         cache[right] = ruled([1.0] * right + [0.0] * (100 - right), 0.8)
     return cache[right]
+
+
+def test_what_nobody_graded_is_in_no_mean_but_makes_the_verdict_less_clear():
+    item = score(shares("0" * 100, "1" * 90 + "?" * 10))
+    assert (item.n, item.ungraded, item.tuned) == (100, 10, 1.0)
+    assert item.interval.low == pytest.approx(0.826, abs=1e-3)  # as of 90 of 100
+    assert item.interval.high == 1.0
+
+    half = {"accuracy": score(shares("0" * 100, "1" * 50 + "?" * 50))}
+    verdict = decide(half, 0.8)
+    assert (verdict.word, verdict.clear) == ("pass", False)
+    assert decide(half, 0.8, require_clear=True).word == "fail"
+
+
+def test_answers_graded_for_one_model_only_are_not_compared():
+    item = score(shares("?0011", "11?11"))
+    assert (item.ungraded, item.base, item.tuned) == (2, 0.5, 1.0)
+    assert item.difference.value == pytest.approx(1 / 3)
+    assert score(shares("?0", "1?")) is None
+
+
+def test_a_leaf_without_a_single_grade_has_no_score():
+    assert list(by_leaf(shares("00", "1?"), ["a", "b"])) == ["a"]
+
+
+def test_an_unclear_pass_fails_where_clearness_is_required_and_says_why():
+    scores = {"accuracy": score(shares("0" * 100, "1" * 82 + "0" * 18))}
+    assert decide(scores, 0.8).passed
+    verdict = decide(scores, 0.8, require_clear=True)
+    assert (verdict.word, verdict.clear) == ("fail", False)
+    assert verdict.reasons == [
+        "accuracy 0.820 (95% interval 0.733 to 0.883) reaches 0.8, but eval_require_clear asks for more certainty"
+    ]
+
+
+def test_a_failure_names_each_metric_that_is_below():
+    scores = {"a": score(shares("00", "11")), "b": score(shares("00", "00"))}
+    assert decide(scores, 0.5).reasons == ["b 0.000 (95% interval 0.000 to 0.658) is below 0.5"]
+    assert decide(scores, 0.0).reasons == []
+
+
+def test_a_perplexity_informs_and_a_higher_one_is_worse():
+    item = score(grades([1.0, 2.0, 1.5] * 10, [2.0, 3.0, 2.5] * 10, Scale.PERPLEXITY, tokens=[3, 4, 5] * 10))
+    assert item.is_worse
+    assert item.difference.value > 0
+    assert item.difference.p_value < 0.01
+    assert decide({"perplexity": item, "f1": score(shares("0", "1"))}, 0.1).rulings.keys() == {"f1"}
+    assert regressions({"leaf": item}) == ["leaf"]

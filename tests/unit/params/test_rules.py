@@ -34,6 +34,7 @@ def notices(**overrides):
             },
             "train_learning_rate=0.0001 (command line) has no effect",
         ),
+        ({"eval_num_samples": "15"}, "eval_num_samples=15 (command line) is too few to tell"),
         (
             {"output_registry_insecure": "true", "output_oci_model_uri": "oci:runs/image:1"},
             "output_registry_insecure=true has no effect",

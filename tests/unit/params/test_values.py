@@ -51,7 +51,13 @@ def test_a_bad_value_gets_one_line_that_says_why(name, text, reason):
 
 
 def test_every_parameter_refuses_something():
-    text_only = {"sdg_flows", "sdg_judge_model", "train_learning_rate_phase_2"}
+    text_only = {
+        "sdg_flows",
+        "sdg_judge_model",
+        "train_learning_rate_phase_2",
+        "eval_judge_model",
+        "eval_candidate_model",
+    }
     assert {name for name, _, _ in BAD} | text_only == set(PARAMETERS)
 
 

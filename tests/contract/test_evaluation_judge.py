@@ -1,0 +1,203 @@
+"""The evaluation with a judge, and with a candidate that is served: real HTTP on loopback, scripted replies."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from aiohttp.test_utils import unused_port
+
+from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.evaluation.answers import Settings
+from instructlab_pipeline.evaluation.candidate import Candidate
+from instructlab_pipeline.evaluation.comparison import Comparison
+from instructlab_pipeline.evaluation.endpoint import Address, Patience, model_of
+from instructlab_pipeline.evaluation.evidence import served_answers
+from instructlab_pipeline.evaluation.grading import Evidence, Responses
+from instructlab_pipeline.evaluation.items import Item
+from instructlab_pipeline.evaluation.judging import judge_at, with_judgement
+from instructlab_pipeline.evaluation.metrics import chosen
+from instructlab_pipeline.evaluation.tasks import Task
+from instructlab_pipeline.evaluation.verdict import decide
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.stage import Context
+from servers.teacher_server import MODEL, TeacherServer, tags
+
+COUNT = 60
+HASTY = Patience(first_delay_s=0.001, longest_delay_s=0.01)
+METRICS = chosen(["accuracy", "judge_score", "judge_win_rate"], judged=True)
+
+
+@pytest.fixture
+def context(tmp_path) -> Context:
+    return Context(folder=tmp_path / "stage", cache=tmp_path / "cache", events=Events())
+
+
+def evidence() -> Evidence:
+    """A base model that knows a third of the answers, and a tuned one that knows nine of ten."""
+    items = [
+        Item(id=f"{n:03}", leaf=f"leaf {n % 2}", question=f"Question {n}?", context=None, reference=f"right {n}")
+        for n in range(COUNT)
+    ]
+    return Evidence(
+        items=items,
+        base=Responses(texts={item.id: f"right {n}" if n % 3 == 0 else "wrong" for n, item in enumerate(items)}),
+        tuned=Responses(texts={item.id: f"right {n}" if n % 10 else "false" for n, item in enumerate(items)}),
+    )
+
+
+def mark(asked):
+    shown = tags(asked)
+    right = shown["answer"] == shown["reference"]
+    return {"reason": "as scripted", "correct": right, "mark": 5 if right else 1}
+
+
+def prefer(asked):
+    shown = tags(asked)
+    first, second = (shown[name] == shown["reference"] for name in ("first", "second"))
+    return {"reason": "as scripted", "better": "neither" if first == second else "first" if first else "second"}
+
+
+SCRIPTS = {"mark": mark, "choice": prefer}
+
+
+def at(server: TeacherServer, role: str = "judge") -> Address:
+    return Address(role=role, endpoint=server.url, model=None, patience=HASTY)
+
+
+def judged(server: TeacherServer, context: Context, given: Evidence | None = None) -> Comparison:
+    judge = judge_at(at(server), at_once=8)
+    return Comparison(evidence=with_judgement(given or evidence(), METRICS, judge, context), metrics=METRICS)
+
+
+def test_a_judge_grades_both_models_and_compares_them_in_both_orders(context):
+    with TeacherServer(scripts=SCRIPTS) as server:
+        scores = judged(server, context).scores
+        assert (scores["accuracy"].base, scores["accuracy"].tuned) == (pytest.approx(1 / 3), pytest.approx(0.9))
+        assert scores["judge_score"].tuned == pytest.approx(0.9)
+        assert scores["judge_win_rate"].tuned == pytest.approx(0.5 + (36 - 2) / (2 * COUNT))
+        assert len(server.asked_for("choice")) == 2 * COUNT - 18  # 18 pairs of equal answers have one order
+        assert server.most_in_flight <= 8
+
+
+def test_a_judge_that_prefers_whoever_stands_first_decides_nothing(context):
+    scripts = SCRIPTS | {"choice": lambda asked: {"reason": "I read it first", "better": "first"}}
+    with TeacherServer(scripts=scripts) as server:
+        win_rate = judged(server, context).scores["judge_win_rate"]
+    assert (win_rate.base, win_rate.tuned, win_rate.difference.p_value) == (0.5, 0.5, 1.0)
+
+
+def test_a_judge_whose_replies_are_useless_half_of_the_time_is_asked_again_and_the_rest_is_counted(context):
+    """Half of all replies are garbage; an eighth of the questions get three such replies."""
+    with TeacherServer(scripts=SCRIPTS, faults={"garbage": 0.5}) as server:
+        comparison = judged(server, context)
+        asked = Counter(json.dumps(request["messages"]) for request in server.asked_for("mark"))
+    accuracy = comparison.scores["accuracy"]
+    assert max(asked.values()) == 3
+    assert 0 < accuracy.ungraded < COUNT / 2
+    grades = comparison.grades["accuracy"]
+    known = [grade for grade in grades.tuned if grade is not None]
+    assert accuracy.tuned == pytest.approx(sum(known) / len(known))
+    assert accuracy.n == COUNT
+    complete = judged_without_faults(context)
+    assert [g for g in grades.tuned if g is not None] == [
+        right for right, g in zip(complete.grades["accuracy"].tuned, grades.tuned, strict=True) if g is not None
+    ]
+    assert accuracy.interval.low < complete.scores["accuracy"].interval.low
+    assert not decide({"accuracy": accuracy}, 0.8).clear
+
+
+def judged_without_faults(context: Context) -> Comparison:
+    with TeacherServer(scripts=SCRIPTS) as server:
+        return judged(server, replace(context, cache=context.cache / "another"))
+
+
+def test_what_was_judged_is_never_asked_again_nor_graded_differently(context):
+    with TeacherServer(scripts=SCRIPTS, faults={"garbage": 0.3, "500": 0.1}) as server:
+        first = judged(server, context)
+        requests = len(server.requests)
+        again = judged(server, context)
+        assert len(server.requests) == requests
+    assert again.grades == first.grades
+
+
+def test_a_judge_that_went_away_is_asked_only_for_what_is_missing_when_it_is_back(context):
+    given = evidence()
+    half = replace(given, items=given.items[: COUNT // 2])
+    with TeacherServer(scripts=SCRIPTS) as server:
+        judged(server, context, half)
+        before = len(server.requests)
+        server.down = True
+        with pytest.raises(ServiceError, match=r"judge at .* does not answer.*500") as caught:
+            judged(server, context)
+        assert "every finished reply is kept" in caught.value.remedy
+        server.down = False
+        judged(server, context)
+        assert len(server.answered) == before + before
+        assert server.repeated() == 0
+
+
+def test_errors_and_broken_connections_cost_attempts_and_no_grade(context):
+    with TeacherServer(scripts=SCRIPTS, faults={"500": 0.2, "429": 0.02, "disconnect": 0.1, "cut": 0.1}) as server:
+        comparison = judged(server, context)
+    assert comparison.scores["accuracy"].ungraded == 0
+    assert comparison.grades == judged_without_faults(context).grades
+
+
+def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
+    with (
+        TeacherServer(scripts={"mark": lambda asked: "I would rather not."}) as server,
+        pytest.raises(ServiceError, match="not one usable opinion") as caught,
+    ):
+        judged(server, context)
+    assert "eval_judge_model" in caught.value.remedy
+
+
+def test_a_wrong_key_says_which_variable_holds_it(context, monkeypatch):
+    with TeacherServer(scripts=SCRIPTS, api_key="right") as server:
+        with pytest.raises(ServiceError, match="401") as caught:
+            judged(server, context)
+        assert "JUDGE_API_KEY" in caught.value.remedy
+        monkeypatch.setenv("OPENAI_API_KEY", "teachers")
+        monkeypatch.setenv("JUDGE_API_KEY", " right\n")
+        judged(server, context)
+
+
+def test_a_server_with_several_models_wants_to_be_told_which():
+    with TeacherServer(models=("one", "two")) as server, pytest.raises(UsageError, match="one, two") as caught:
+        model_of(at(server))
+    assert "eval_judge_model" in caught.value.remedy
+
+
+def test_a_judge_that_is_not_there_is_named_with_its_parameter():
+    nowhere = Address(role="judge", endpoint=f"http://127.0.0.1:{unused_port()}", model=None, patience=HASTY)
+    with pytest.raises(ServiceError, match="does not answer") as caught:
+        model_of(nowhere)
+    assert "eval_judge_endpoint" in caught.value.remedy
+
+
+def test_a_served_candidate_answers_once_and_for_these_weights_alone(context, tmp_path):
+    tuned = Candidate(stage="train_phase_2", folder=tmp_path, files={"model.safetensors": "1"})
+    tasks = [Task(messages=[{"role": "user", "content": f"Question {n}?"}]) for n in range(9)]
+    settings = Settings(max_new_tokens=16, batch_size=4)
+    with TeacherServer(scripts={"plain": lambda asked: f" To {asked['messages'][0]['content']} "}) as server:
+        address = at(server, "candidate")
+        found = served_answers(tuned, address, tasks, settings, context)
+        assert found.known[tasks[3].key(max_new_tokens=16)] == "To Question 3?"
+        assert (found.made, server.requests[0]["max_tokens"], server.requests[0]["model"]) == (9, 16, MODEL)
+        assert served_answers(tuned, address, tasks, settings, context).made == 0
+        other = replace(tuned, files={"model.safetensors": "2"})
+        assert served_answers(other, address, tasks, settings, context).made == 9
+
+
+def test_a_served_candidate_that_refuses_a_question_is_an_error(context, tmp_path):
+    tuned = Candidate(stage="train_phase_2", folder=tmp_path, files={})
+    task = Task(messages=[{"role": "user", "content": "Too long?"}])
+    with TeacherServer(faults={"refused": 1.0}) as server, pytest.raises(ServiceError, match=r"refused.*Too long"):
+        served_answers(
+            tuned,
+            at(server, "candidate"),
+            [task],
+            Settings(max_new_tokens=16, batch_size=1),
+            context,
+        )
