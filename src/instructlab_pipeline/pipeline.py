@@ -54,24 +54,12 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
     Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),
-<<<<<<< HEAD
-    Stage(name="eval_phase_1", inputs=evaluation.EvalPhase1Inputs, run=evaluation.run_phase_1, memories=("answers",)),
-    Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
-    Stage(name="eval_final", inputs=evaluation.EvalFinalInputs, run=evaluation.run_final, memories=("answers",)),
-    Stage(
-        name="publish",
-        inputs=publish.PublishInputs,
-        run=publish.run,
-        fingerprint=publish.fingerprint,
-        lost=publish.lost,
-        version=2,
-    ),
-=======
     Stage(
         name="eval_phase_1",
         inputs=evaluation.EvalPhase1Inputs,
         run=evaluation.run_phase_1,
         fingerprint=evaluation.fingerprint,
+        memories=evaluation.MEMORIES,
         version=2,
     ),
     Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
@@ -80,10 +68,17 @@ STAGES: tuple[Stage, ...] = (
         inputs=evaluation.EvalFinalInputs,
         run=evaluation.run_final,
         fingerprint=evaluation.fingerprint,
+        memories=evaluation.MEMORIES,
         version=2,
     ),
-    Stage(name="publish", inputs=publish.PublishInputs, run=publish.run, lost=publish.lost),
->>>>>>> 281663c (Let a judge grade, weigh choices and references by their likelihood, and ask questions of one's own)
+    Stage(
+        name="publish",
+        inputs=publish.PublishInputs,
+        run=publish.run,
+        fingerprint=publish.fingerprint,
+        lost=publish.lost,
+        version=2,
+    ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 

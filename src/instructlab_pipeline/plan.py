@@ -7,7 +7,7 @@ from typing import Any
 
 from instructlab_pipeline import pipeline
 from instructlab_pipeline.artifacts import Artifact
-from instructlab_pipeline.evaluation.statistics import wilson
+from instructlab_pipeline.evaluation.statistics import share_for_clear_pass
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.pipeline import STAGE_NAMES, STAGES, Asked, Workshop
 from instructlab_pipeline.sdg.forecast import calls_expected
@@ -146,15 +146,10 @@ def _training(parameters: Parameters, records: int, epochs: int) -> str:
 
 def _evaluation(parameters: Parameters) -> str:
     asked = f"asks the tuned model {parameters.eval_num_samples} questions or more"
-    share = least_clear_share(parameters.eval_num_samples, parameters.eval_quality_threshold)
+    share = share_for_clear_pass(parameters.eval_num_samples, parameters.eval_quality_threshold)
     if share is None:
         return f"{asked}: too few to pass {parameters.eval_quality_threshold} clearly; raise eval_num_samples"
     return f"{asked}; {share:.0%} right answers pass {parameters.eval_quality_threshold} clearly"
-
-
-def least_clear_share(n: int, threshold: float) -> float | None:
-    """The smallest share of right answers to `n` questions whose 95% interval lies above `threshold`."""
-    return next((right / n for right in range(n + 1) if wilson(right, n).low >= threshold), None)
 
 
 def _last_durations(workshop: Workshop) -> dict[str, float]:

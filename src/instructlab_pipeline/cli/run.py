@@ -165,6 +165,7 @@ def _refuse_unknown_stage(name: str) -> None:
 
 def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> None:
     """Refuse now what would fail later, before anything is spent."""
+    from instructlab_pipeline.evaluation.stage import require_evaluable
     from instructlab_pipeline.publish.stage import require_destination, require_signing_key
     from instructlab_pipeline.sdg.flows import chosen_flows
     from instructlab_pipeline.sdg.teachers import require_teacher
@@ -172,6 +173,8 @@ def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> Non
     if "sdg" in stages:
         require_teacher(parameters.sdg_teacher_endpoint)
         chosen_flows(parameters.sdg_flows)
+    if "eval_final" in stages:
+        require_evaluable(parameters)
     if "publish" in stages:
         require_destination(parameters.output_oci_model_uri)
         require_signing_key(parameters.output_signing_key)

@@ -27,6 +27,7 @@ from instructlab_pipeline.stage import Context, unkeyed
 
 MULTIPLE_CHOICE = "multiple_choice.jsonl"
 LEAKS_SHOWN = 5
+MEMORIES = ("answers", "judgements")  # of the shared cache
 
 
 @dataclass(frozen=True, kw_only=True)

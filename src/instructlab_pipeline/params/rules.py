@@ -75,8 +75,8 @@ def no_verdict_can_be_a_clear_pass(settings: Settings) -> str | None:
     if needed is None or _number(settings, "eval_num_samples") >= needed:
         return None
     return (
-        f"eval_num_samples={_shown(samples)} is too few to tell: at eval_quality_threshold={threshold} not even a model "
-        f"without a fault passes clearly on fewer than {needed} questions"
+        f"eval_num_samples={_shown(samples)} is too few to tell: at eval_quality_threshold={threshold} not even a "
+        f"model without a fault passes clearly on fewer than {needed} questions"
     )
 
 

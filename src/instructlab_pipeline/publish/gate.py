@@ -30,6 +30,6 @@ def _failures(verdict: Mapping[str, Any]) -> str:
         f"{name} is {metric['tuned']:.3f} (95% interval {metric['interval'][0]:.3f} to {metric['interval'][1]:.3f}), "
         f"eval_quality_threshold is {metric['threshold']}"
         for name, metric in verdict.get("metrics", {}).items()
-        if not metric["passed"]
+        if metric["passed"] is False  # None: it informs only
     ]
-    return "; ".join(failed) or "it has no verdict"
+    return "; ".join(failed or verdict.get("reasons", ())) or "it has no verdict"

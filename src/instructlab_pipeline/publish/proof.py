@@ -73,7 +73,7 @@ def test_result(origin: Origin, making: Making, image: str) -> Document:
             {"name": "evaluation.jsonl", "digest": {"sha256": making.evaluation_set}},
         ],
         "passedTests": passed,
-        "failedTests": [name for name in verdict["metrics"] if name not in passed],
+        "failedTests": [name for name, metric in verdict["metrics"].items() if metric["passed"] is False],
         "evaluation": evaluation_record(verdict),
         "model": verdict["model"],
     }

@@ -215,7 +215,14 @@ def test_sixteen_faultless_answers_pass_four_fifths_clearly_and_none_pass_everyt
     assert samples_for_clear_pass(1.0) is None
 
 
-def test_a_hundred_questions_pass_four_fifths_clearly_from_88_on():
+@pytest.mark.parametrize(("n", "threshold"), [(100, 0.8), (30, 0.5), (1000, 0.9)])
+def test_the_least_clear_share_is_clear_and_one_answer_less_is_not(n, threshold):
+    right = round(share_for_clear_pass(n, threshold) * n)
+    assert wilson(right, n).low >= threshold
+    assert wilson(right - 1, n).low < threshold
+
+
+def test_a_hundred_questions_pass_four_fifths_clearly_from_88_on_and_fifteen_never():
     assert share_for_clear_pass(100, 0.8) == 0.88
     assert share_for_clear_pass(15, 0.8) is None
 
