@@ -272,7 +272,7 @@ def test_what_no_model_could_pass_is_refused_before_anything_is_spent(inputs):
 
 
 def lenient_but_once(asked):
-    right = "number 3 of knowledge/b" not in asked["messages"][-1]["content"]
+    right = "number 0 of knowledge/b" not in asked["messages"][-1]["content"]
     return {"reason": "so it is", "correct": right, "mark": 5 if right else 1}
 
 
