@@ -19,6 +19,10 @@ SETTINGS = {
     "train_seed": 42,
     "output_save_checkpoints": True,
     "output_checkpoint_frequency": 2,
+    "train_lora_rank": 0,
+    "train_validation_share": 0.0,
+    "train_compile": "auto",
+    "train_tensorboard": False,
     "train_cpu_limit": 1,
     "train_memory_per_worker": "1Gi",
 }

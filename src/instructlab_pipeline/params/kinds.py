@@ -28,6 +28,7 @@ METRICS = (
     "perplexity",
 )
 METRICS_FORMATS = ("json", "csv")
+SWITCHES = ("auto", "true", "false")
 
 INTEGER_FORM = r"-?(?:0|[1-9][0-9]{0,18})"
 FLOAT_FORM = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -87,6 +88,11 @@ def _integer(text: str) -> int | Refusal:
 def _positive_integer(text: str) -> int | Refusal:
     value = _integer(text)
     return Refusal("is not above 0") if isinstance(value, int) and value <= 0 else value
+
+
+def _whole_number(text: str) -> int | Refusal:
+    value = _integer(text)
+    return Refusal("is below 0") if isinstance(value, int) and value < 0 else value
 
 
 def _float(text: str) -> float | Refusal:
@@ -182,6 +188,12 @@ POSITIVE_INTEGER = Kind(
     read=_positive_integer,
     schema={"type": "integer", "minimum": 1, "maximum": LARGEST_INTEGER},
 )
+WHOLE_NUMBER = Kind(
+    name="Integer >= 0",
+    valid="an integer from 0, such as 16",
+    read=_whole_number,
+    schema={"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER},
+)
 POSITIVE_FLOAT = Kind(
     name="Float > 0",
     valid="a number above 0, such as 2e-5",
@@ -234,6 +246,7 @@ METRICS_FORMAT = Kind(
     read=_choice(METRICS_FORMATS),
     schema={"enum": list(METRICS_FORMATS)},
 )
+SWITCH = Kind(name="Choice", valid="auto, true or false", read=_choice(SWITCHES), schema={"enum": list(SWITCHES)})
 MODEL_URI = Kind(
     name="S3 URI",
     valid="s3://BUCKET/PREFIX, or file:PATH for a folder on this machine",

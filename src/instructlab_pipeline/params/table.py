@@ -272,6 +272,29 @@ class Parameters:
         "The share of phase 1's samples that phase 2 sees again, so that they are not forgotten.",
     )
 
+    train_lora_rank: int = TRAINING.addition(
+        kinds.WHOLE_NUMBER,
+        0,
+        "The rank of adapters (LoRA) that are trained instead of all weights, in a quarter of the memory; they are "
+        "merged into the model that is published. 0 trains all weights.",
+    )
+    train_validation_share: float = TRAINING.addition(
+        kinds.UNIT_FLOAT,
+        0.0,
+        "The share of a phase's samples that are held out to measure each epoch by. Where output_save_checkpoints is "
+        "true, the phase's model is that of the epoch that did best on them, else that of the last epoch.",
+    )
+    train_compile: str = TRAINING.addition(
+        kinds.SWITCH,
+        "auto",
+        "Whether the model's layers are compiled, which takes about a minute at the start of a phase. auto: on GPUs.",
+    )
+    train_tensorboard: bool = TRAINING.addition(
+        kinds.BOOLEAN,
+        False,
+        "Whether each step is also written for TensorBoard, into work/tensorboard in the phase's folder.",
+    )
+
     eval_num_samples: int = EVALUATION.parameter(
         kinds.POSITIVE_INTEGER,
         100,

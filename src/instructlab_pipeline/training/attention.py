@@ -24,6 +24,17 @@ def register() -> str:
     return NAME
 
 
+class Layout:
+    """Where samples lie in a pack; an object of no known kind, so that compiled layers do not depend on what it says.
+
+    lengths: of the samples, in order. starts: [samples + 1] int32, running sums of the lengths; on GPUs only.
+    """
+
+    def __init__(self, lengths: list[int], starts: Tensor | None) -> None:
+        self.lengths = lengths
+        self.starts = starts
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Form:
     """What a family's attention does: scores times `scaling`, capped softly, the last `window` tokens only."""
@@ -33,6 +44,7 @@ class _Form:
     softcap: float | None
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # a program of its own for each pack would be made
 def packed_attention(  # noqa: PLR0913 - the signature that transformers calls
     module: nn.Module,  # noqa: ARG001
     query: Tensor,
@@ -40,24 +52,22 @@ def packed_attention(  # noqa: PLR0913 - the signature that transformers calls
     value: Tensor,
     attention_mask: Tensor | None,  # noqa: ARG001
     *,
-    sample_lengths: list[int],
+    layout: Layout,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    cu_seq_lens_q: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention within each sample.
 
-    query: [1, heads, T, size]; key, value: [1, fewer heads, T, size]; sample_lengths add up to T.
-    cu_seq_lens_q: [samples + 1] int32, their running sums, on devices that have varlen attention.
+    query: [1, heads, T, size]; key, value: [1, fewer heads, T, size].
     Returns [1, T, heads, size]. There is no dropout: the same step gives the same gradients.
     """
     size = query.shape[3]
     form = _Form(scaling=size**-0.5 if scaling is None else scaling, window=sliding_window, softcap=softcap)
-    if cu_seq_lens_q is not None and softcap is None and query.dtype in {torch.bfloat16, torch.float16}:
-        return _all_samples(query, key, value, form, cu_seq_lens_q, max(sample_lengths)), None
-    split = (tensor.split(sample_lengths, 2) for tensor in (query, key, value))
+    if layout.starts is not None and softcap is None and query.dtype in {torch.bfloat16, torch.float16}:
+        return _all_samples(query, key, value, form, layout.starts, max(layout.lengths)), None
+    split = (tensor.split(layout.lengths, 2) for tensor in (query, key, value))
     out = [_one_sample(q, k, v, form) for q, k, v in zip(*split, strict=True)]
     return torch.cat(out, 2).transpose(1, 2), None
 

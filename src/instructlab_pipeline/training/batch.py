@@ -10,24 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from instructlab_pipeline.training.attention import Layout
 from instructlab_pipeline.training.masks import Encoded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """ids, positions: [1, T], positions start again with each sample. sample_lengths add up to T.
+    """ids, positions: [1, T], positions start again with each sample.
 
     before: [S], the place before each target, within the same sample. targets: [S].
-    cu_seq_lens: [samples + 1] int32, running sums of the lengths; on GPUs only.
     scale: what the summed loss is multiplied by.
     """
 
     ids: Tensor
     positions: Tensor
-    sample_lengths: list[int]
+    layout: Layout
     before: Tensor
     targets: Tensor
-    cu_seq_lens: Tensor | None
     scale: float
 
 
@@ -40,9 +39,8 @@ def make_batch(samples: Sequence[Encoded], *, scale: float, device: torch.device
     return Batch(
         ids=ids[None].to(device),
         positions=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
-        sample_lengths=lengths,
+        layout=Layout(lengths, starts.to(device) if device.type == "cuda" else None),
         before=(at - 1).to(device),
         targets=ids[at].to(device),
-        cu_seq_lens=starts.to(device) if device.type == "cuda" else None,
         scale=scale,
     )

@@ -28,6 +28,7 @@ class Progress:
 
     step: int = 0
     epoch_losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)  # of held-out samples, after each epoch
     loss_sum: float = 0.0  # of this epoch, over its supervised tokens, in nats
     loss_tokens: int = 0
     recent_losses: list[float] = field(default_factory=list)  # of whole steps, to know a spike by

@@ -4,8 +4,9 @@ Everything but the weights is copied from the model that training started from.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,30 @@ def _export(student: Student, base: Path, folder: Path, world: World, shard_byte
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         draft.mkdir(parents=True)
-    weights = student.weights()
-    sizes = {name: weights[name].numel() * student.dtypes[name].itemsize for name in sorted(weights)}
+    sizes = {name: sum(part.nbytes for part in parts.values()) for name, parts in sorted(student.stored.items())}
     plan = shards(sizes, shard_bytes)
     for file_name, names in plan.items():
-        _write_shard(draft / file_name, _gathered(student, names), world)
+        _write_shard(draft / file_name, student, names, world)
     if world.leads:
-        _write_index(draft, plan, sum(sizes.values()))
+        where = {
+            part: file_name for file_name, names in plan.items() for name in names for part in student.stored[name]
+        }
+        _write_index(draft, where, sum(sizes.values()))
         _copy_companions(base, draft)
         for path in draft.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         draft.rename(folder)
+
+
+def adopt(exported: Path, folder: Path) -> None:
+    """Make a model that was exported before the one in `folder`; its files are shared, not copied.
+
+    Raises:
+        WorkerError: it cannot be written.
+    """
+    with boundary(WorkerError, f"writing the model to {folder}", remedy=_REMEDY):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(exported, folder, copy_function=os.link)
 
 
 def shards(sizes: Mapping[str, int], limit: int) -> dict[str, list[str]]:
@@ -67,26 +81,20 @@ def shards(sizes: Mapping[str, int], limit: int) -> dict[str, list[str]]:
     return {f"model-{i:05d}-of-{len(groups):05d}.safetensors": names for i, names in enumerate(groups, start=1)}
 
 
-def _gathered(student: Student, names: list[str]) -> Iterator[tuple[str, Any]]:
-    """Each weight whole on the CPU, in its file's type, whichever workers hold its parts."""
-    weights = student.weights()
-    for name in names:
-        weight: Any = weights[name].detach()
-        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
-        yield name, whole.to("cpu", student.dtypes[name], copy=True).contiguous()
-
-
-def _write_shard(path: Path, weights: Iterator[tuple[str, Any]], world: World) -> None:
+def _write_shard(path: Path, student: Student, names: list[str], world: World) -> None:
     from safetensors.torch import save_file
 
-    tensors = {name: weight for name, weight in weights if world.leads}
+    tensors: dict[str, Any] = {}
+    for name in names:
+        parts = student.files_of(name)
+        if world.leads:
+            tensors |= parts
     if world.leads:
         save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _write_index(folder: Path, plan: Mapping[str, list[str]], total_size: int) -> None:
-    if len(plan) > 1:
-        where = {name: file_name for file_name, names in plan.items() for name in names}
+def _write_index(folder: Path, where: Mapping[str, str], total_size: int) -> None:
+    if len(set(where.values())) > 1:
         index = {"metadata": {"total_size": total_size}, "weight_map": where}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 

@@ -19,6 +19,9 @@ class TrainingJob:
     fingerprint: digest of all that decides the weights but the number of workers; recovery checkpoints carry it.
     recovery_share: of the time, that saving may take at most; slower saves are made less often.
     keep_every_epochs: 0 keeps none. recompute: see recompute.py; it changes no gradient.
+    offload: states stay in the host's memory and come to the GPU layer by layer.
+    compile: the layers, by torch.compile. lora_rank: 0 trains all weights.
+    validation_share: of the samples, held out to measure each epoch by.
     """
 
     name: str
@@ -38,6 +41,11 @@ class TrainingJob:
     seed: int
     keep_every_epochs: int = 0
     recompute: bool = False
+    offload: bool = False
+    compile: bool = False
+    lora_rank: int = 0
+    validation_share: float = 0.0
+    tensorboard: bool = False
     recovery_interval_s: float = 60.0
     recovery_share: float = 0.01
 
@@ -58,6 +66,9 @@ class TrainingJob:
     def epochs_folder(self) -> Path:
         """Where a user's checkpoints wait: the stage's own folder would be cleared after a crash."""
         return self.work / "epochs"
+
+    def epoch_folder(self, epoch: int) -> Path:
+        return self.epochs_folder / f"epoch-{epoch}"
 
     @property
     def telemetry(self) -> Path:

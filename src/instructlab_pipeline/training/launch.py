@@ -17,22 +17,27 @@ from instructlab_pipeline.training.machines import Machines
 from instructlab_pipeline.training.memory import Demand, Limits, choose, sentence
 from instructlab_pipeline.training.shape import read_shape
 from instructlab_pipeline.training.telemetry import Follower
+from instructlab_pipeline.training.trackers import Trackers
 
 _FEWER = "lower train_num_workers, or leave GPUs out with CUDA_VISIBLE_DEVICES="
 AGENT = "instructlab_pipeline.training.agent"
 REMEDY = (
-    "raise train_memory_per_worker, raise train_num_workers (they share the states), lower train_sequence_length, "
-    "or choose a smaller sdg_base_model"
+    "raise train_memory_per_worker, raise train_num_workers (they share the states), train adapters instead of all "
+    "weights (train_lora_rank), lower train_sequence_length, or choose a smaller sdg_base_model"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """`workers` processes in all, unless several machines train; each on up to `cpus` processors, in `memory` bytes."""
+    """`workers` processes in all, unless several machines train; each on up to `cpus` processors, in `memory` bytes.
+
+    compile: `true`, `false`, or `auto`, which is on GPUs only: on a CPU it takes a minute that few phases earn back.
+    """
 
     workers: int
     cpus: int
     memory: int | None = None
+    compile: str = "false"
 
 
 def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
@@ -54,6 +59,7 @@ def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
         tokens=job.micro_batch_tokens,
         longest=job.max_sample_tokens,
         cuda=bool(gpus),
+        lora_rank=job.lora_rank,
     )
     plan = choose(read_shape(job.model), demand, limits)
     told = f"{job.name}: {sentence(plan, limits)}"
@@ -63,7 +69,14 @@ def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
         events.point("notice", message=f"{told}, which may not be enough")
     else:
         events.point("memory_plan" if plan.demand == demand else "notice", message=told)
-    return replace(job, micro_batch_tokens=plan.demand.tokens, recompute=plan.demand.recompute)
+    wanted = processes.compile == "true" or (processes.compile == "auto" and bool(gpus))
+    return replace(
+        job,
+        micro_batch_tokens=plan.demand.tokens,
+        recompute=plan.demand.recompute,
+        offload=plan.demand.offload,
+        compile=wanted and not plan.demand.recompute,  # what is recomputed runs as it is written
+    )
 
 
 def here(processes: Processes, *, gpus: int) -> Machines:
@@ -98,7 +111,8 @@ def _attempt(job: TrainingJob, processes: Processes, machines: Machines, events:
         path.unlink(missing_ok=True)
     job_file = job.work / "job.json"
     job.write(job_file)
-    follower = Follower(job.telemetry, job.name, events)
+    trackers = Trackers(job, events, speaks=machines.leads)
+    follower = Follower(job.telemetry, job.name, events, trackers)
     try:
         run_worker(
             [sys.executable, "-m", AGENT, str(job_file), *machines.torchrun()],
@@ -109,6 +123,8 @@ def _attempt(job: TrainingJob, processes: Processes, machines: Machines, events:
         )
     except WorkerError as error:
         raise read_failure(job.failure) or error from error
+    finally:
+        trackers.close()
     return dict(json.loads(job.result.read_bytes()))
 
 

@@ -44,7 +44,7 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is unty
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, head: Head, scale: float) -> Tensor:
         grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for start in range(0, len(targets), CHUNK):
             chunk = slice(start, start + CHUNK)
@@ -52,14 +52,22 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is unty
             grad_logits = grad_logits.mul_(scale).to(hidden.dtype)
             total += loss
             torch.mm(grad_logits, weight, out=grad_hidden[chunk])
-            grad_weight += grad_logits.t() @ hidden[chunk]
-        ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
+            if grad_weight is not None:
+                _add_product(grad_weight, grad_logits.t(), hidden[chunk])
+        ctx.save_for_backward(grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype))
         return (total * scale).float()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None
+        return grad_hidden * grads[0], None if grad_weight is None else grad_weight * grads[0], None, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
 
 
 def _chunk_loss(raw: Tensor, targets: Tensor, head: Head) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,7 @@ class Demand:
     """What decides how much memory a job needs: `tokens` of a micro-batch, at least `longest` of them.
 
     recompute: layers keep only what comes in and their attention, and the rest is computed again on the way back.
+    offload: a GPU's states stay in the host's memory, where they are also updated. lora_rank: 0 trains all weights.
     """
 
     workers: int
@@ -38,11 +39,14 @@ class Demand:
     longest: int
     cuda: bool
     recompute: bool = False
+    offload: bool = False
+    lora_rank: int = 0
 
     def smaller(self) -> Iterator["Demand"]:
         """This demand, then ever smaller ones that learn the same.
 
-        Where there are GPUs, layers are recomputed first: small micro-batches leave a GPU idle, but not a CPU.
+        Where there are GPUs, layers are recomputed first: small micro-batches leave a GPU idle, but not a CPU. Last of
+        all, states leave the GPU: every step then waits for the host.
         """
         demand = self
         yield demand
@@ -52,6 +56,8 @@ class Demand:
         while demand.tokens > self.longest:
             demand = replace(demand, tokens=max(demand.tokens // 2, self.longest))
             yield demand
+        if self.cuda and not self.offload:
+            yield replace(demand, offload=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +89,14 @@ class MemoryPlan:
 
     @property
     def host(self) -> int:
-        training = self.copy if self.demand.cuda else self.copy + self.step
-        return self.program + max(self.loading, training)
+        step = self.step if not self.demand.cuda else self.states if self.demand.offload else 0
+        return self.program + max(self.loading, self.copy + step)
 
     @property
     def gpu(self) -> int:
-        return _CONTEXT + max(self.loading, self.step) if self.demand.cuda else 0
+        if not self.demand.cuda:
+            return 0
+        return _CONTEXT + (self.step - self.states if self.demand.offload else max(self.loading, self.step))
 
     def fits(self, limits: Limits) -> bool:
         return self.is_allowed(limits) and self.host <= limits.host and (limits.gpu is None or self.gpu <= limits.gpu)
@@ -101,13 +109,15 @@ def plan_memory(shape: Shape, demand: Demand) -> MemoryPlan:
     """Without shards (one worker on a CPU), nothing has to be gathered, and loading ends with the weights in place."""
     shares = demand.workers > 1 or demand.cuda
     whole = WEIGHT_BYTES * shape.parameters
+    learning = shape.adapters(demand.lora_rank) if demand.lora_rank else shape.parameters
+    fixed = whole if demand.lora_rank else 0
     return MemoryPlan(
         shape=shape,
         demand=demand,
         program=_PROGRAM["cuda" if demand.cuda else "cpu"],
         loading=whole + (whole // demand.workers if shares else 0),
-        states=STATE_BYTES * shape.parameters // demand.workers,
-        copy=COPY_BYTES * shape.parameters // demand.workers,
+        states=(STATE_BYTES * learning + fixed) // demand.workers,
+        copy=COPY_BYTES * learning // demand.workers,
         gathered=2 * WEIGHT_BYTES * _gathered(shape) if shares else 0,
         activations=demand.tokens * _activation_bytes(shape, demand),
         head=3 * WEIGHT_BYTES * shape.vocabulary * (min(demand.tokens, CHUNK) + shape.hidden),
@@ -128,7 +138,7 @@ def _gathered(shape: Shape) -> int:
     """Weights that are whole at once: all of a small model; else the embedding, the head, and two layers."""
     if shape.parameters <= IN_ONE_PIECE:
         return shape.parameters
-    return min(shape.parameters, 2 * shape.embedding + 2 * shape.layer)
+    return min(shape.parameters, 2 * shape.embedding + 2 * shape.parameters // shape.layers)
 
 
 def _activation_bytes(shape: Shape, demand: Demand) -> int:
@@ -148,13 +158,20 @@ def sentence(plan: MemoryPlan, limits: Limits) -> str:
     demand = plan.demand
     parts = [
         f"{size(plan.loading)} to load {plan.shape.parameters:,} parameters",
-        f"or {size(plan.states)} for their training states ({STATE_BYTES} bytes each over {demand.workers} workers)",
+        f"or {size(plan.states)} for {_states(demand)}, over {demand.workers} workers",
         f"{size(plan.copy)} for the copy that checkpoints are written from",
         f"and {size(plan.gathered + plan.activations + plan.head)} for micro-batches of {demand.tokens} tokens",
     ]
     again = ", with layers recomputed on the way back" if demand.recompute else ""
+    again += ", with states in the host's memory" if demand.offload else ""
     on_gpu = f" and {size(plan.gpu)} of GPU memory" if demand.cuda else ""
     return f"a worker needs about {size(plan.host)} of memory{on_gpu} ({' '.join(parts)}{again}); {_has(limits)}"
+
+
+def _states(demand: Demand) -> str:
+    if demand.lora_rank:
+        return f"them and adapters of rank {demand.lora_rank}"
+    return f"their training states ({STATE_BYTES} bytes each)"
 
 
 def _has(limits: Limits) -> str:

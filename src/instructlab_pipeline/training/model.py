@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from instructlab_pipeline.errors import SourceError, WorkerError, boundary
 from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import Batch, make_batch
+from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.lora import attach, merged
 from instructlab_pipeline.training.loss import Head, summed_loss
 from instructlab_pipeline.training.masks import Encoded
 from instructlab_pipeline.training.memory import IN_ONE_PIECE
@@ -23,12 +25,17 @@ PROVEN_FAMILIES = (
     "gemma2",
     "gemma3_text",
     "granite",
+    "granitemoe",
+    "granitemoeshared",
     "llama",
     "mistral",
+    "mixtral",
     "olmo2",
+    "olmo3",
     "phi3",
     "qwen2",
     "qwen3",
+    "qwen3_moe",
     "smollm3",
 )
 LEAK_TOLERANCE = 1e-6  # relative; the shapes are the same, so the sums are too
@@ -41,16 +48,20 @@ _DTYPES = {
 _MODEL_REMEDY = "sdg_base_model must name a complete, unquantized model in safetensors files"
 
 
+# Tensors of a model's files by name, on no device: what matters is their shapes and types.
+Stored = Mapping[str, Tensor]
+
+
 class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """`lm`, with a loss over supervised tokens in place of logits for all.
 
-    dtypes: the type that each weight has in the files it came from, and goes back to.
+    stored: for each weight that `lm` came with, what it is in the files that it came from, and goes back to.
     """
 
-    def __init__(self, lm: Any, dtypes: Mapping[str, torch.dtype]) -> None:
+    def __init__(self, lm: Any, stored: Mapping[str, Stored]) -> None:
         super().__init__()
         self.lm = lm
-        self.dtypes = dtypes
+        self.stored = stored
         self.head = Head.of(lm.config)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -60,17 +71,22 @@ class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
             input_ids=batch.ids,
             position_ids=batch.positions,
             use_cache=False,
-            sample_lengths=batch.sample_lengths,
-            cu_seq_lens_q=batch.cu_seq_lens,
+            layout=batch.layout,
         ).last_hidden_state[0]
         weight = self.lm.get_output_embeddings().weight
         return summed_loss(
             hidden.index_select(0, batch.before), weight, batch.targets, head=self.head, scale=batch.scale
         )
 
-    def weights(self) -> dict[str, Tensor]:
-        """By the names of the model's files; of weights that are tied, the first."""
-        return dict(self.lm.named_parameters())
+    def learning(self) -> list[Tensor]:
+        """The weights that training changes."""
+        return [weight for weight in self.parameters() if weight.requires_grad]
+
+    def files_of(self, name: str) -> dict[str, Tensor]:
+        """A weight as its files have it, whole and on the CPU; all workers call this together."""
+        whole = merged(self.lm, name).to("cpu", copy=True)
+        parts = _in_files(self.lm, {name: whole})
+        return {part: tensor.to(self.stored[name][part].dtype).contiguous() for part, tensor in parts.items()}
 
 
 def load_student(folder: Path, *, recompute: bool = False) -> Student:
@@ -99,13 +115,37 @@ def load_student(folder: Path, *, recompute: bool = False) -> Student:
             module.p = 0.0
     if recompute:
         recompute_layers(lm)
-    student = Student(lm, _dtypes(folder, {name for name, _ in lm.named_parameters()}))
+    student = Student(lm, _stored(lm, folder))
     student.train()
     return student
 
 
-def _dtypes(folder: Path, names: set[str]) -> dict[str, torch.dtype]:
-    """What the files in `folder` hold for each of `names`: transformers would make up a weight that is missing."""
+def adapt(student: Student, job: TrainingJob) -> Student:
+    """Make `student` learn the way the job wants it: by adapters, with compiled layers."""
+    if job.lora_rank:
+        attach(student.lm, rank=job.lora_rank, seed=job.seed)
+    if job.compile:
+        for layer in student.lm.base_model.layers:
+            layer.compile(dynamic=True)  # one program for all layers and packs: see attention.Layout
+    return student
+
+
+def _in_files(lm: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Under the names of the model's files, where transformers fuses, splits or renames what it reads from them."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    parts: dict[str, Tensor] = revert_weight_conversion(lm, dict(weights))
+    return parts
+
+
+def _stored(lm: Any, folder: Path) -> dict[str, Stored]:
+    """What the files in `folder` hold for each weight: transformers would make up one that is missing."""
+    names = {name: _in_files(lm, {name: weight.to("meta")}) for name, weight in lm.named_parameters()}
+    kinds = _kinds(folder, {part for parts in names.values() for part in parts})
+    return {name: {part: tensor.to(kinds[part]) for part, tensor in parts.items()} for name, parts in names.items()}
+
+
+def _kinds(folder: Path, names: set[str]) -> dict[str, torch.dtype]:
     from safetensors import safe_open
 
     found: dict[str, torch.dtype] = {}
@@ -124,29 +164,34 @@ def _dtypes(folder: Path, names: set[str]) -> dict[str, torch.dtype]:
     return found
 
 
-def shard(student: Student, world: World) -> Student:
+def shard(student: Student, world: World, *, offload: bool = False) -> Student:
     """Spread weights, gradients and optimizer states over the workers (FSDP2), large models layer by layer.
 
     On GPUs the arithmetic is bfloat16, while weights and the sum of gradients stay float32.
     """
-    student.to(world.device)
+    if not offload:
+        student.to(world.device)
     if not world.shards:
         return student
-    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, fully_shard
 
     precision = (
         MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         if world.is_cuda
         else MixedPrecisionPolicy()
     )
+    policies = {"mp_policy": precision, **({"offload_policy": CPUOffloadPolicy()} if offload else {})}
     if sum(weight.numel() for weight in student.parameters()) > IN_ONE_PIECE:
         for layer in student.lm.base_model.layers:
-            fully_shard(layer, mp_policy=precision)
-    fully_shard(student, mp_policy=precision)
+            fully_shard(layer, **policies)
+    fully_shard(student, **policies)
     for module in student.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # the loss is scaled already: gradients add up
             module.set_force_sum_reduction_for_comms(True)
+    for module in student.modules() if offload else ():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(world.device))  # such as the frequencies of positions
     return student
 
 

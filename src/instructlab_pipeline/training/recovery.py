@@ -138,13 +138,21 @@ class Recovery:
 
 
 def _state(student: Any, optimizer: Any) -> dict[str, Any]:
-    from torch.distributed.checkpoint.state_dict import get_state_dict
+    """Of what learns: weights that stay as they are come from the model's files."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
-    model, moments = get_state_dict(student, optimizer)
+    options = StateDictOptions(ignore_frozen_params=True)
+    model, moments = get_state_dict(student, optimizer, options=options)
     return {"model": model, "optimizer": moments}
 
 
 def _set_state(student: Any, optimizer: Any, state: dict[str, Any]) -> None:
-    from torch.distributed.checkpoint.state_dict import set_state_dict
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
-    set_state_dict(student, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+    set_state_dict(
+        student,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(strict=False),
+    )

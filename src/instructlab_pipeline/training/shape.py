@@ -14,7 +14,10 @@ _REMEDY = "sdg_base_model must name a complete model in safetensors files, with 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """parameters: all weights. hidden, inner, queries, keys: sizes in values of one token in one layer."""
+    """parameters: all weights. hidden, inner, queries, keys: sizes in values of one token in one layer.
+
+    Of a mixture of experts, inner is that of the experts which see a token, together.
+    """
 
     parameters: int
     layers: int
@@ -33,7 +36,7 @@ class Shape:
             parameters=parameters,
             layers=config["num_hidden_layers"],
             hidden=config["hidden_size"],
-            inner=config["intermediate_size"],
+            inner=_inner(config),
             queries=heads * head_size,
             keys=(config.get("num_key_value_heads") or heads) * head_size,
             vocabulary=config["vocab_size"],
@@ -44,11 +47,23 @@ class Shape:
         """Weights of the embedding, and as many of the head."""
         return self.vocabulary * self.hidden
 
+    def adapters(self, rank: int) -> int:
+        """Weights of LoRA adapters of `rank` beside all linear layers."""
+        attention = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.inner))
+
     @property
     def layer(self) -> int:
         """Weights of one layer."""
         attention = 2 * self.hidden * (self.queries + self.keys)
         return attention + 3 * self.hidden * self.inner
+
+
+def _inner(config: dict[str, Any]) -> int:
+    if not (config.get("num_local_experts") or config.get("num_experts")):
+        return int(config["intermediate_size"])
+    expert = config.get("moe_intermediate_size") or config["intermediate_size"]
+    return int(config["num_experts_per_tok"] * expert + config.get("shared_intermediate_size", 0))
 
 
 def read_shape(folder: Path) -> Shape:

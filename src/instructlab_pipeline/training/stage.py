@@ -14,6 +14,7 @@ from instructlab_pipeline.params.quantities import amount
 from instructlab_pipeline.stage import Context, unkeyed
 from instructlab_pipeline.training.job import Schedule, TrainingJob
 from instructlab_pipeline.training.launch import Processes, fit, train
+from instructlab_pipeline.training.validation import overfitting
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -34,6 +35,10 @@ class _Inputs:
     train_seed: int
     output_save_checkpoints: bool
     output_checkpoint_frequency: int
+    train_lora_rank: int
+    train_validation_share: float
+    train_compile: str = unkeyed()
+    train_tensorboard: bool = unkeyed()
     train_cpu_limit: int = unkeyed()
     train_memory_per_worker: str = unkeyed()
 
@@ -103,6 +108,7 @@ def _run(phase: _Phase, inputs: _Inputs, context: Context) -> Facts:
         workers=inputs.train_num_workers,
         cpus=inputs.train_cpu_limit,
         memory=int(amount(inputs.train_memory_per_worker) or 0),
+        compile=inputs.train_compile,
     )
     result = train(fit(job, processes, context.events), processes, context.events)
     return _finish(job, result, context)
@@ -131,6 +137,8 @@ def _job(phase: _Phase, inputs: _Inputs, context: Context) -> TrainingJob:
         * inputs.train_num_workers,
         "max_sample_tokens": inputs.train_sequence_length,
         "seed": inputs.train_seed,
+        "lora_rank": inputs.train_lora_rank,
+        "validation_share": inputs.train_validation_share,
     }
     return TrainingJob(
         name=phase.name,
@@ -142,6 +150,7 @@ def _job(phase: _Phase, inputs: _Inputs, context: Context) -> TrainingJob:
         fingerprint=digest_of([learning, key, phase.start_digest, _code_digest()]),
         micro_batch_tokens=inputs.train_batch_size * inputs.train_sequence_length,
         keep_every_epochs=inputs.output_checkpoint_frequency if inputs.output_save_checkpoints else 0,
+        tensorboard=inputs.train_tensorboard,
         **learning,
     )
 
@@ -165,6 +174,8 @@ def _finish(job: TrainingJob, result: dict[str, Any], context: Context) -> Facts
         context.events.point(
             "notice", message=f"{job.name} left out {len(left_out)} samples ({too_long} too long): see {LEFT_OUT}"
         )
+    if told := overfitting(facts["validation_losses"]):
+        context.events.point("notice", message=f"{job.name}: {told}; its model is that of epoch {facts['best_epoch']}")
     if job.epochs_folder.exists():
         job.epochs_folder.rename(context.folder / CHECKPOINTS)
     shutil.rmtree(job.recovery, ignore_errors=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.events import Events, append_line
+from instructlab_pipeline.training.trackers import Trackers
 
 
 class Telemetry:
@@ -21,12 +22,13 @@ class Telemetry:
 
 
 class Follower:
-    """Turns new lines of a telemetry file into events of the stage `name`."""
+    """Turns new lines of a telemetry file into events of the stage `name`, and tells the trackers of steps."""
 
-    def __init__(self, path: Path, name: str, events: Events) -> None:
+    def __init__(self, path: Path, name: str, events: Events, trackers: Trackers) -> None:
         self._path = path
         self._name = name
         self._events = events
+        self._trackers = trackers
         self._offset = path.stat().st_size if path.exists() else 0
 
     def follow(self) -> None:
@@ -39,11 +41,15 @@ class Follower:
                     self._events.progress(f"{self._name}_tokens", line["done"], line["total"], unit="samples")
                 case "saved":
                     self._events.metric("checkpoint_stall_s", line.pop("stall_s"), stage=self._name, **line)
+                case "validation":
+                    self._trackers.log({"validation_loss": line["loss"]}, line["step"])
+                    self._events.metric("validation_loss", line.pop("loss"), stage=self._name, **line)
                 case "notice":
                     self._events.point("notice", message=line["message"])
 
     def _step(self, line: dict[str, Any]) -> None:
         step, steps = line.pop("step"), line.pop("steps")
+        self._trackers.log(line, step)
         self._events.progress(self._name, step, steps, unit="steps", loss=line["loss"])
         self._events.metric("loss", line.pop("loss"), stage=self._name, step=step, **line)
 

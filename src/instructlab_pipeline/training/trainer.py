@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from instructlab_pipeline.errors import Interrupted, WorkerError
-from instructlab_pipeline.training.batch import make_batch
+from instructlab_pipeline.training.batch import Batch, make_batch
 from instructlab_pipeline.training.checkpoint import Progress
 from instructlab_pipeline.training.export import export
 from instructlab_pipeline.training.job import TrainingJob
@@ -24,6 +24,7 @@ from instructlab_pipeline.training.recovery import Recovery
 from instructlab_pipeline.training.spike import is_spike, remembered
 from instructlab_pipeline.training.telemetry import Telemetry
 from instructlab_pipeline.training.tokens import Tokens
+from instructlab_pipeline.training.validation import best_epoch, split
 from instructlab_pipeline.training.world import World
 
 BETAS = (0.9, 0.95)  # as Llama, OLMo and most recipes for language models have them
@@ -45,8 +46,9 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
+        self.learned, self.held_out = split(len(self.tokens), share=self.job.validation_share, seed=self.job.seed)
         self.plan = Plan(
-            num_samples=len(self.tokens),
+            num_samples=len(self.learned),
             samples_per_step=self.job.samples_per_step,
             epochs=self.job.epochs,
             seed=self.job.seed,
@@ -54,7 +56,7 @@ class Trainer:
         self.recovery = Recovery(self.job, self.world, self.telemetry)
         self.lengths = self.tokens.lengths
         self.optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
+            self.student.learning(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
 
     def train(self) -> None:
@@ -81,7 +83,7 @@ class Trainer:
     def _step(self, step: int, wishes: list[bool]) -> list[bool]:
         """One optimizer step; says for each wish whether any worker has it."""
         self.meter.start()
-        samples = self.plan.samples(step)
+        samples = self.learned[self.plan.samples(step)]
         with self.meter.part("data"):
             packs = self._packs(samples)
         supervised = int(self.tokens.counts[samples].sum())
@@ -119,19 +121,19 @@ class Trainer:
         for number, samples in enumerate(packs, start=1):
             if self.world.shards:
                 self.student.set_requires_gradient_sync(number == len(packs))
-            # an idle worker goes through the motions with any sample, which counts for nothing
             with self.meter.part("data"):
-                batch = make_batch(
-                    [self.tokens.sample(i) for i in samples or [0]],
-                    scale=scale if samples else 0.0,
-                    device=self.world.device,
-                )
+                batch = self._batch(samples, scale=scale)
             with self.meter.part("forward_backward"):
                 loss = self.student(batch)
                 loss.backward()
                 losses.append(loss.detach())
         with self.meter.part("forward_backward"):  # a GPU is waited for here
             return float(torch.stack(losses).double().sum())
+
+    def _batch(self, samples: Pack, *, scale: float) -> Batch:
+        """An idle worker goes through the motions with any sample, which counts for nothing."""
+        encoded = [self.tokens.sample(i) for i in samples or [0]]
+        return make_batch(encoded, scale=scale if samples else 0.0, device=self.world.device)
 
     def _gradient_squares(self) -> float:
         """Sum of the squares of all gradients that this worker holds."""
@@ -193,8 +195,29 @@ class Trainer:
             progress.loss_sum, progress.loss_tokens = 0.0, 0
 
     def _end_epoch(self, epoch: int) -> None:
+        if len(self.held_out):
+            loss = self._validate()
+            self.progress.validation_losses.append(loss)
+            self.telemetry.tell("validation", epoch=epoch, step=self.progress.step, loss=loss)
         if self.job.keep_every_epochs and epoch % self.job.keep_every_epochs == 0:
-            export(self.student, self.job.model, self.job.epochs_folder / f"epoch-{epoch}", self.world)
+            export(self.student, self.job.model, self.job.epoch_folder(epoch), self.world)
+
+    def _validate(self) -> float:
+        """Mean loss over the supervised tokens of the samples that are held out."""
+        scale = 1.0 / int(self.tokens.counts[self.held_out].sum())
+        with torch.no_grad():
+            losses = [float(self.student(self._batch(samples, scale=scale))) for samples in self._packs(self.held_out)]
+        if self.world.shards:
+            self.student.reshard()  # without a backward pass FSDP would leave weights whole
+        (loss,) = self.world.sum([sum(losses)])
+        return loss
+
+    def best_epoch(self) -> int:
+        """Whose weights the phase ends with: the last epoch's, unless an earlier one that was kept did better."""
+        epochs, every = self.job.epochs, self.job.keep_every_epochs
+        if not len(self.held_out):
+            return epochs
+        return best_epoch(self.progress.validation_losses, kept=range(every, epochs + 1, every) if every else ())
 
 
 @contextlib.contextmanager

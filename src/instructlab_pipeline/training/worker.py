@@ -39,9 +39,8 @@ def _exit(code: int) -> None:
 
 
 def _work(job: TrainingJob) -> None:
-    from instructlab_pipeline.training.export import export
     from instructlab_pipeline.training.meter import Meter
-    from instructlab_pipeline.training.model import check_isolation, load_student, shard
+    from instructlab_pipeline.training.model import adapt, check_isolation, load_student, shard
     from instructlab_pipeline.training.shape import read_shape
     from instructlab_pipeline.training.telemetry import Telemetry
     from instructlab_pipeline.training.trainer import Trainer
@@ -51,14 +50,14 @@ def _work(job: TrainingJob) -> None:
     job = _agreed(job, world)
     telemetry = Telemetry(job.telemetry, speaks=world.leads)
     tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
-    student = shard(load_student(job.model, recompute=job.recompute), world)
+    student = shard(adapt(load_student(job.model, recompute=job.recompute), job), world, offload=job.offload)
     check_isolation(student, world.device)
     meter = Meter(read_shape(job.model), world, budget=job.micro_batch_tokens)
     trainer = Trainer(job=job, tokens=tokens, student=student, world=world, telemetry=telemetry, meter=meter)
     first_step, started = trainer.progress.step, time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
-    export(student, job.model, job.output / "model", world)
+    _deliver(trainer)
     if world.local_rank == 0:
         write_atomically(job.result, json.dumps(_result(trainer, trainer.progress.step - first_step, seconds)))
     leave(world)
@@ -90,6 +89,17 @@ def _tokens(job: TrainingJob, *, tokenizes: bool, telemetry: Any) -> Any:
     return wait_for_tokens(job.tokens)
 
 
+def _deliver(trainer: Any) -> None:
+    """The phase's model: as training left it, or as it was after an earlier epoch that was kept and did better."""
+    from instructlab_pipeline.training.export import adopt, export
+
+    job, world, best = trainer.job, trainer.world, trainer.best_epoch()
+    if best == job.epochs:
+        export(trainer.student, job.model, job.output / "model", world)
+    elif world.leads:
+        adopt(job.epoch_folder(best), job.output / "model")
+
+
 def _result(trainer: Any, steps: int, seconds: float) -> dict[str, Any]:
     """What the phase came to; `tokens` and `supervised_tokens` are those of one epoch."""
     tokens, plan = trainer.tokens, trainer.plan
@@ -102,6 +112,8 @@ def _result(trainer: Any, steps: int, seconds: float) -> dict[str, Any]:
         "supervised_tokens": int(tokens.counts.sum()),
         "left_out": list(tokens.left_out),
         "epoch_losses": trainer.progress.epoch_losses,
+        "validation_losses": trainer.progress.validation_losses,
+        "best_epoch": trainer.best_epoch(),
         "tokens_per_second": round(trained / seconds, 1),
     }
 

@@ -14,6 +14,7 @@ from instructlab_pipeline.training.export import shards
 from instructlab_pipeline.training.failure import read_failure, record_failure
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.telemetry import Follower, Telemetry
+from instructlab_pipeline.training.trackers import Trackers
 
 
 def write_checkpoint(recovery, step, *, fingerprint="run"):
@@ -36,7 +37,13 @@ def test_the_newest_whole_checkpoint_of_this_run_is_used(tmp_path):
 
 
 def test_a_job_comes_back_from_its_file(tmp_path):
-    job = TrainingJob(
+    job = a_job(tmp_path)
+    job.write(tmp_path / "job.json")
+    assert TrainingJob.read(tmp_path / "job.json") == job
+
+
+def a_job(tmp_path):
+    return TrainingJob(
         name="train_phase_1",
         model=Path("/model"),
         data=Path("/data.jsonl"),
@@ -53,8 +60,6 @@ def test_a_job_comes_back_from_its_file(tmp_path):
         max_sample_tokens=2048,
         seed=42,
     )
-    job.write(tmp_path / "job.json")
-    assert TrainingJob.read(tmp_path / "job.json") == job
 
 
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=20))
@@ -96,7 +101,8 @@ def seen():
 def test_steps_become_progress_and_a_metric_and_torn_lines_wait(tmp_path, seen):
     path = tmp_path / "telemetry.jsonl"
     append_line(path, {"kind": "notice", "message": "of an earlier attempt"})
-    follower = Follower(path, "train_phase_1", Events(listeners=[seen.append]))
+    events = Events(listeners=[seen.append])
+    follower = Follower(path, "train_phase_1", events, Trackers(a_job(tmp_path), events))
     Telemetry(path, speaks=False).tell("notice", message="not the first worker")
     Telemetry(path, speaks=True).tell("step", step=3, steps=9, loss=1.5, learning_rate=0.1)
     with path.open("a") as file:

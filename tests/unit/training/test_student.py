@@ -1,6 +1,7 @@
 """The numbers of a step: packed samples are as good as one by one, in every family that training accepts."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import torch
 from instructlab_pipeline.errors import SourceError, WorkerError
 from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import make_batch
+from instructlab_pipeline.training.export import export
 from instructlab_pipeline.training.loss import CHUNK, Head, summed_loss
-from instructlab_pipeline.training.model import PROVEN_FAMILIES, Student, check_isolation, load_student
+from instructlab_pipeline.training.model import PROVEN_FAMILIES, Student, adapt, check_isolation, load_student
 from instructlab_pipeline.training.recompute import recompute_layers
+from instructlab_pipeline.training.world import World
 from servers.tiny_model import write_tiny_model
 
 CPU = torch.device("cpu")
@@ -28,15 +31,21 @@ SMALL = {
     "eos_token_id": 2,
 }
 GEMMA_LIKE = {"head_dim": 8, "sliding_window": 8, "query_pre_attn_scalar": 8}
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 PECULIAR = {
     "gemma": {"head_dim": 8},
     "gemma2": GEMMA_LIKE,
     "gemma3_text": GEMMA_LIKE,
     "granite": {"logits_scaling": 3.0, "embedding_multiplier": 2.0, "attention_multiplier": 0.2},
+    "granitemoe": {**EXPERTS, "logits_scaling": 3.0, "embedding_multiplier": 2.0},
+    "granitemoeshared": {**EXPERTS, "shared_intermediate_size": 16},
     "mistral": {"sliding_window": 8},
+    "mixtral": EXPERTS,
+    "olmo3": {"sliding_window": 8},
     "phi3": {"sliding_window": 8},
     "qwen2": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
     "qwen3": {"head_dim": 8},
+    "qwen3_moe": {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
 }
 
 
@@ -89,7 +98,7 @@ def test_layers_that_are_recomputed_give_the_same_gradients_bit_by_bit(family):
             recompute_layers(model)
         student = Student(model, {}).train()
         runs = []
-        model.base_model.layers[0].mlp.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        model.base_model.layers[0].self_attn.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
         loss = student(make_batch(samples(5, 17, 23, 2), scale=0.1, device=CPU))
         loss.backward()
         assert len(runs) == 1 + again
@@ -97,6 +106,74 @@ def test_layers_that_are_recomputed_give_the_same_gradients_bit_by_bit(family):
     (loss, kept), (same_loss, recomputed) = results
     assert torch.equal(loss, same_loss)
     assert torch.equal(kept, recomputed)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of itself
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_compiled_layers_give_the_same_loss_and_gradients_and_serve_every_pack(family):
+    from torch._dynamo.utils import counters
+
+    packs = [(5, 17, 23, 2), (9, 30), (4, 4, 4, 4, 4), (40,)]
+    results = []
+    for compiled in (False, True):
+        student = Student(family_model(family, attention.register()), {})
+        student = adapt(student, SimpleNamespace(lora_rank=0, compile=compiled))
+        losses = []
+        for lengths in packs:
+            loss = student(make_batch(samples(*lengths), scale=0.1, device=CPU))
+            loss.backward()
+            losses.append(loss.item())
+            counters.clear() if lengths is packs[0] else None
+        results.append((losses, gradients(student.lm)))
+    assert counters["frames"]["total"] == 0  # nothing was compiled after the first pack
+    (plain, plain_gradients), (fused, fused_gradients) = results
+    assert fused == pytest.approx(plain, rel=1e-6)
+    assert (fused_gradients - plain_gradients).abs().max() / plain_gradients.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "granitemoe", "qwen3_moe"])
+def test_adapters_change_nothing_at_first_learn_alone_and_are_merged_into_what_is_exported(family, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = saved_family(family, tmp_path / "base")
+    batch = make_batch(samples(5, 17, 23, 2), scale=0.02, device=CPU)
+    base = load_student(folder)
+    student = adapt(load_student(folder), SimpleNamespace(lora_rank=2, seed=1, compile=False))
+    assert student(batch).item() == base(batch).item()
+    optimizer = torch.optim.SGD(student.learning(), lr=10.0)
+    assert sum(weight.numel() for weight in student.learning()) < 0.2 * sum(w.numel() for w in base.learning())
+    for _ in range(3):
+        student(batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    export(student, folder, tmp_path / "tuned", World(rank=0, size=1, local_rank=0, device=CPU))
+    tuned = load_student(tmp_path / "tuned")
+    assert tuned(batch).item() == pytest.approx(student(batch).item(), rel=1e-3)
+    assert tuned(batch).item() < 0.995 * base(batch).item()
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "tuned", dtype=torch.float32)
+    assert sorted(loaded.state_dict()) == sorted(base.lm.state_dict())
+
+
+@pytest.mark.parametrize("family", ["llama", "granitemoe", "mixtral", "qwen3_moe"])
+def test_an_untouched_model_is_exported_as_the_tensors_that_it_was_loaded_from(family, tmp_path):
+    from safetensors.torch import load_file
+
+    folder = saved_family(family, tmp_path / "base")
+    alone = World(rank=0, size=1, local_rank=0, device=CPU)
+    export(load_student(folder), folder, tmp_path / "copy", alone, shard_bytes=20_000)
+    index = json.loads((tmp_path / "copy" / "model.safetensors.index.json").read_text())
+    copied = {}
+    for name in sorted(set(index["weight_map"].values())):
+        copied |= load_file(tmp_path / "copy" / name)
+    expected = load_file(folder / "model.safetensors")
+    assert sorted(copied) == sorted(index["weight_map"]) == sorted(expected)
+    assert all(torch.equal(copied[name], expected[name]) for name in expected)
+    assert copied["model.norm.weight"].dtype == torch.bfloat16
+
+
+def saved_family(family, folder):
+    family_model(family, "eager").to(torch.bfloat16).save_pretrained(folder)
+    return folder
 
 
 def test_the_loss_in_chunks_is_the_plain_cross_entropy():
@@ -170,5 +247,5 @@ def test_a_weight_that_its_files_lack_is_named_instead_of_made_up(tmp_path):
 def test_dropout_is_off_and_tied_weights_appear_once(tmp_path):
     student = load_student(write_tiny_model(tmp_path))
     assert student.training
-    assert "lm_head.weight" not in student.weights()
-    assert student.lm.lm_head.weight is student.weights()["model.embed_tokens.weight"]
+    assert "lm_head.weight" not in student.stored
+    assert student.lm.lm_head.weight is student.lm.model.embed_tokens.weight
