@@ -125,3 +125,21 @@ def test_phase_2_starts_from_the_base_where_phase_1_was_skipped_and_learns_one_b
     )
     assert facts["steps"] == 150
     assert facts["final_loss"] < 0.05
+
+
+@pytest.mark.slow
+def test_a_phase_ends_with_the_epoch_that_did_best_on_held_out_samples(model, tmp_path, context_for, seen):
+    dataset = sealed_dataset(tmp_path / "dataset", phase_1=24, phase_2=0)
+    context = context_for("train_phase_1")
+    settings = {"train_epochs_phase_1": 16, "train_learning_rate_phase_1": 0.03, "train_validation_share": 0.25}
+    facts = run_phase_1(phase_1(model, dataset, **settings), context)
+    losses, best = facts["validation_losses"], facts["best_epoch"]
+    assert (len(losses), facts["steps"], facts["samples"]) == (16, 48, 24)
+    assert losses[best - 1] == min(losses[1::2])
+    assert best < 16
+    ours = (context.folder / "model" / "model.safetensors").read_bytes()
+    kept = context.folder / "checkpoints" / f"epoch-{best}" / "model.safetensors"
+    assert ours == kept.read_bytes()
+    measured = [event for event in seen if event["name"] == "validation_loss"]
+    assert [event["value"] for event in measured] == losses
+    assert "it overfits" in [event for event in seen if event["name"] == "notice"][-1]["message"]

@@ -141,6 +141,22 @@ def test_a_killed_worker_is_named_and_the_next_run_ends_with_the_same_weights(st
     assert weights(job) == weights(straight[0])
 
 
+def test_adapters_resume_to_the_bit_too(material, tmp_path):
+    from torch.distributed.checkpoint import FileSystemReader
+
+    adapters = {"lora_rank": 4, "learning_rate": 3e-2}
+    straight, _ = run(training_job(tmp_path / "straight", *material, **adapters))
+    job = training_job(tmp_path / "job", *material, **adapters, recovery_interval_s=0.0, recovery_share=1e9)
+    with pytest.raises(WorkerError, match="worker 0 was killed"):
+        run(job, listener=after_step(7, lambda: os.kill(workers_of(job)[0], signal.SIGKILL)))
+    job, result = run(job)
+    assert weights(job) == weights(straight)
+    assert result["epoch_losses"][-1] < result["epoch_losses"][0]
+    saved = FileSystemReader(newest(job.recovery, job.fingerprint)).read_metadata().state_dict_metadata
+    assert any("lora_A" in name for name in saved)
+    assert not any("embed_tokens" in name or "base_layer" in name for name in saved)
+
+
 def test_saves_keep_to_their_share_of_the_time(straight, material, tmp_path):
     job, _ = run(training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e-4))
     told = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
