@@ -36,6 +36,10 @@ def _positive_integer(value: str) -> str:
     return _integer(value, (f"int({value}) <= 0", quoted("is not above 0")))
 
 
+def _whole_number(value: str) -> str:
+    return _integer(value, (f"int({value}) < 0", quoted("is below 0")))
+
+
 def _float(value: str, *more: tuple[str, str]) -> str:
     return first_fault(
         (f"!{matches(value, kinds.FLOAT_FORM)}", quoted("is not a number")),
@@ -70,7 +74,14 @@ def _metrics(value: str) -> str:
 
 
 def _metrics_format(value: str) -> str:
-    choices = kinds.METRICS_FORMATS
+    return _choice(value, kinds.METRICS_FORMATS)
+
+
+def _switch(value: str) -> str:
+    return _choice(value, kinds.SWITCHES)
+
+
+def _choice(value: str, choices: Sequence[str]) -> str:
     return first_fault((f"!({value} in {listed(choices)})", quoted(f"is not one of {', '.join(choices)}")))
 
 
@@ -122,6 +133,7 @@ FAULTS: Mapping[tuple[str, str], Sequence[Callable[[str], str]]] = {
     for kind, *faults in (
         (kinds.INTEGER, _integer),
         (kinds.POSITIVE_INTEGER, _positive_integer),
+        (kinds.WHOLE_NUMBER, _whole_number),
         (kinds.POSITIVE_FLOAT, _positive_float),
         (kinds.UNIT_FLOAT, _unit_float),
         (kinds.BOOLEAN, _boolean),
@@ -131,6 +143,7 @@ FAULTS: Mapping[tuple[str, str], Sequence[Callable[[str], str]]] = {
         (kinds.SIZE, size_fault),
         (kinds.METRICS_LIST, _metrics),
         (kinds.METRICS_FORMAT, _metrics_format),
+        (kinds.SWITCH, _switch),
         (kinds.MODEL_URI, policy_uris.model_uri_fault),
         (kinds.GIT_URL, policy_uris.git_url_fault),
         (kinds.GIT_REVISION, policy_uris.git_revision_fault),
