@@ -1,6 +1,7 @@
 """Takes every leaf through its flow: rows to the scheduler, replies back into rows, finished leaves to their writer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from instructlab_pipeline.errors import ServiceError, SourceError
@@ -10,10 +11,12 @@ from instructlab_pipeline.sdg.filters import REFUSAL
 from instructlab_pipeline.sdg.funnel import main_reasons
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun
+from instructlab_pipeline.sdg.lengths import Lengths
 from instructlab_pipeline.sdg.replies import BadReply, parse
 from instructlab_pipeline.sdg.rows import Rejected, Row, advance, call_of
 from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler, Settled
 
+ENOUGH_ROWS = 5000  # under way: many times what any endpoint takes at once, and some ten megabytes
 HOPELESS_AFTER = 40  # first replies without a single usable one: a teacher that cannot do this at all
 
 Errand = tuple[LeafRun, Row]
@@ -42,7 +45,7 @@ class Engine:
         events: Events,
         finished: Callable[[LeafRun], None],
     ) -> None:
-        self._runs = runs
+        self._unstarted = deque(runs)
         self._settings = settings
         self._events = events
         self._finished = finished
@@ -55,6 +58,7 @@ class Engine:
             patience=settings.patience,
         )
         self._total = sum(run.quota.training + run.quota.evaluation for run in runs)
+        self._lengths = Lengths()
         self._kept = 0
         self._usable = 0
         self._unusable = 0
@@ -64,28 +68,32 @@ class Engine:
         ServiceError: an endpoint is gone, or none of its replies can be used.
         SourceError: a leaf ended without a single sample.
         """
-        for run in self._runs:
-            self._next_round(run)
+        self._start_leaves()
         await self._scheduler.run()
 
-    def _next_round(self, run: LeafRun) -> None:
-        kept_before = run.kept.total()
-        rows = run.next_round()
-        self._show(run.kept.total() - kept_before)
+    def _start_leaves(self) -> None:
+        """Enough of them for every call to find work, and no more: rows under way are what memory is spent on."""
+        while self._unstarted and self._scheduler.unsettled < ENOUGH_ROWS:
+            run = self._unstarted.popleft()
+            self._send_all(run, run.begin())
+            if run.is_over:
+                self._end(run)
+
+    def _send_all(self, run: LeafRun, rows: Iterable[Row]) -> None:
         for row in rows:
             self._send(run, row)
-        if not rows:
-            self._end(run)
 
     def _send(self, run: LeafRun, row: Row) -> None:
-        """Longest remaining chain first, so that no tail is left; then leaf by leaf, what shares a chunk together."""
-        remaining = len(run.flow.steps) - row.step
+        """Longest remaining chain first, so that no tail is left; then leaf by leaf, what shares a chunk together.
+
+        What a leaf's next round depends on goes before all that can wait.
+        """
+        remaining = self._lengths.remaining(run.flow, row.step)
         chunk = row.ask.chunk.id if row.ask.chunk else ""
-        run.rows_out += 1
         self._scheduler.add(
             (run, row),
             role=run.flow.steps[row.step].by,
-            priority=(-remaining, run.order, chunk, row.place),
+            priority=(run.can_wait(row), -remaining, run.order, chunk, row.place),
         )
 
     def _prepare(self, errand: Errand) -> Call:
@@ -96,16 +104,19 @@ class Engine:
     def _settle(self, errand: Errand, call: Call, settled: Settled) -> None:
         run, row = errand
         run.tally.count(settled)
+        self._lengths.learn(run.flow, row.step, settled.reply.tokens_out)
         kept_before = run.kept.total()
         for outcome in self._outcomes(run, row, call, settled):
             if isinstance(outcome, Row) and outcome.step < len(run.flow.steps):
+                run.went_out(outcome)
                 self._send(run, outcome)
             else:
                 run.take(outcome)
+        self._send_all(run, run.came_back(row))
         self._show(run.kept.total() - kept_before)
-        run.rows_out -= 1
-        if run.rows_out == 0:
-            self._next_round(run)
+        if run.is_over:
+            self._end(run)
+        self._start_leaves()
 
     def _outcomes(self, run: LeafRun, row: Row, call: Call, settled: Settled) -> Sequence[Row | Rejected]:
         reply = settled.reply
@@ -126,7 +137,7 @@ class Engine:
         else:
             self._usable += 1
         if not outcomes and row.step == 0:
-            run.came_back_empty(row.ask)
+            run.came_back_empty(row)
         return outcomes
 
     def _count_unusable(self, detail: str) -> None:

@@ -4,6 +4,7 @@ A step does one of three things with the reply: `each` turns every item of a lis
 judge the row, and otherwise the reply's fields join the row's.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +43,7 @@ class Step:
 
     def messages(self, **values: Any) -> list[dict[str, str]]:
         """The chat that asks for this step, with `values` in the templates' places."""
-        named = {**values, "count": self.count, "criteria": self.criteria}
+        named = {"count": self.count, **values, "criteria": self.criteria}
         system, prompt = self._templates
         return [
             {"role": "system", "content": system.render(named).strip()},
@@ -73,12 +74,9 @@ class Flow:
     text: str
 
     @property
-    def items_per_call(self) -> int:
-        """How many items one planned call leads to when nothing is lost."""
-        items = 1
-        for step in self.steps:
-            items *= step.count
-        return items
+    def fan_out(self) -> int:
+        """How many rows each item of the first step leads to when nothing is lost."""
+        return math.prod(step.count for step in self.steps[1:])
 
 
 def chosen_flows(paths: str | None) -> dict[str, Flow]:

@@ -13,7 +13,7 @@ def calls_expected(items: Iterable[tuple[str, int]], *, sdg_flows: str | None) -
 
 def calls_of_flow(flow: Flow, accepted: int) -> int:
     """A step is called once for each row that comes to it; rows multiply where a reply becomes several."""
-    rows = accepted / flow.expected_yield / flow.items_per_call
+    rows = accepted / flow.expected_yield / flow.fan_out / flow.steps[0].count
     calls = 0.0
     for step in flow.steps:
         calls += rows

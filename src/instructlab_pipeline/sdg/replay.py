@@ -92,6 +92,7 @@ def _first_row(record: Mapping[str, Any], leaf: Leaf) -> Row:
         form=lineage["form"],
         batch=lineage["batch"],
         seed_example=record["seed_example"],
+        count=lineage["count"],
     )
     return Row(place=tuple(lineage["place"][:2]), ask=ask)
 

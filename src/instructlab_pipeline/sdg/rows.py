@@ -16,7 +16,7 @@ EVALUATION, TRAINING = "evaluation", "training"
 class Ask:
     """One planned call: what is asked for, in which batch, with which seed example shown first.
 
-    `stream`: evaluation or training. `chunk` is None for skills, `form` is empty for them.
+    `stream`: evaluation or training. `chunk` is None for skills, `form` is empty for them. `count`: of items.
     """
 
     stream: str
@@ -24,6 +24,7 @@ class Ask:
     form: str
     batch: int
     seed_example: int
+    count: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +55,9 @@ class Rejected:
 
 def messages(flow: Flow, leaf: Leaf, row: Row) -> list[dict[str, str]]:
     """The chat for the row's next step."""
-    ask = row.ask
-    return flow.steps[row.step].messages(
+    ask, step = row.ask, flow.steps[row.step]
+    return step.messages(
+        count=ask.count if row.step == 0 else step.count,
         task=leaf.task_description,
         domain=leaf.domain,
         outline=leaf.document_outline,

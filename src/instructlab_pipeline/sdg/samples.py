@@ -95,6 +95,7 @@ class Scribe:
             "stream": row.ask.stream,
             "form": row.ask.form,
             "batch": row.ask.batch,
+            "count": row.ask.count,
             "place": list(row.place),
             "calls": list(row.calls),
         }

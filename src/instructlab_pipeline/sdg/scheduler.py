@@ -96,7 +96,7 @@ class Scheduler(Generic[Row]):
         self._settle_row = settle
         self._is_usable = is_usable
         self._patience = patience
-        self._unsettled = 0
+        self.unsettled = 0
         self._count = 0
         self._twins: dict[str, list[Ticket[Row]]] = {}  # key of a call in flight -> rows that wait for the same
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +107,7 @@ class Scheduler(Generic[Row]):
 
     def add(self, row: Row, *, role: str, priority: Priority) -> None:
         """Lower priorities go first."""
-        self._unsettled += 1
+        self.unsettled += 1
         self._enqueue(Ticket(row=row, role=role, priority=priority))
 
     async def run(self) -> None:
@@ -120,10 +120,10 @@ class Scheduler(Generic[Row]):
         for lane in self._lanes.values():
             lane.succeeded_at = now
         try:
-            while self._unsettled and self._failure is None:
+            while self.unsettled and self._failure is None:
                 self._changed.clear()
                 await self._start_what_fits()
-                if self._unsettled and self._failure is None:
+                if self.unsettled and self._failure is None:
                     await self._changed.wait()
         finally:
             await self._stop()
@@ -226,7 +226,7 @@ class Scheduler(Generic[Row]):
 
     def _settle(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         self._settle_row(ticket.row, call, settled)
-        self._unsettled -= 1
+        self.unsettled -= 1
         self._changed.set()
 
     async def _stop(self) -> None:

@@ -3,9 +3,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructlab_pipeline.sdg.leaf_run import shares
 from instructlab_pipeline.sdg.leaves import Chunk
-from instructlab_pipeline.sdg.plan import Planner, scattered
+from instructlab_pipeline.sdg.plan import Planner, evenly, scattered, shares
 from instructlab_pipeline.sdg.rows import EVALUATION, TRAINING
 
 FORMS = {"fact": 6, "definition": 1, "explanation": 2, "comparison": 1, "summary": 1}
@@ -20,18 +19,21 @@ def planner(num_chunks=3, **changed):
         "chunks": [chunk(number) for number in range(num_chunks)],
         "weights": FORMS,
         "num_examples": 5,
-        "items_per_call": 5,
     }
     return Planner(**{**values, **changed})
+
+
+def planned(plan, stream, needed):
+    return plan.plan(stream, needed, counts=evenly(sum(needed), 5))
 
 
 def test_no_two_calls_ask_for_the_same():
     plan = planner()
     asks = [
-        *plan.plan(EVALUATION, [4] * 5, 0.8),
-        *plan.plan(TRAINING, [30] * 5, 0.8),
-        *plan.plan(EVALUATION, [1] * 5, 0.5),
-        *plan.plan(TRAINING, [3] * 5, 0.5),
+        *planned(plan, EVALUATION, [5] * 5),
+        *planned(plan, TRAINING, [37] * 5),
+        *planned(plan, EVALUATION, [2] * 5),
+        *planned(plan, TRAINING, [6] * 5),
     ]
     asked = [(ask.chunk.id, ask.form, ask.batch) for ask in asks]
     assert len(asked) == len(set(asked))
@@ -40,13 +42,13 @@ def test_no_two_calls_ask_for_the_same():
 def test_each_unit_counts_its_batches_from_0():
     plan = planner()
     batches = {}
-    for ask in [*plan.plan(EVALUATION, [4] * 5, 1.0), *plan.plan(TRAINING, [30] * 5, 1.0)]:
+    for ask in [*planned(plan, EVALUATION, [4] * 5), *planned(plan, TRAINING, [30] * 5)]:
         assert ask.batch == batches.get((ask.chunk.id, ask.form), -1) + 1
         batches[ask.chunk.id, ask.form] = ask.batch
 
 
 def test_calls_are_spread_over_chunks_seed_examples_and_forms():
-    asks = planner(num_chunks=7).plan(TRAINING, [42] * 5, 1.0)
+    asks = planned(planner(num_chunks=7), TRAINING, [42] * 5)
     assert len(asks) == 42
     assert set(Counter(ask.chunk.id for ask in asks).values()) == {6}
     by_example = Counter(ask.seed_example for ask in asks)
@@ -56,31 +58,37 @@ def test_calls_are_spread_over_chunks_seed_examples_and_forms():
     assert set(forms) == set(FORMS)
 
 
-def test_more_is_asked_for_when_less_passes():
-    assert len(planner().plan(TRAINING, [10] * 5, 1.0)) == 10
-    assert len(planner().plan(TRAINING, [10] * 5, 0.5)) == 22
-    assert len(planner().plan(TRAINING, [10] * 5, 0.0)) == 57
-    assert planner().plan(TRAINING, [0] * 5, 0.5) == []
+def test_the_seed_examples_that_lack_most_are_shown_first():
+    asks = planner().plan(TRAINING, [9, 0, 0, 6, 0], counts=[3, 3, 3, 3, 3])
+    assert Counter(ask.seed_example for ask in asks) == {0: 3, 3: 2}
 
 
 def test_what_is_exhausted_is_not_asked_again():
     plan = planner(num_chunks=1)
     for _ in range(200):
-        asks = plan.plan(TRAINING, [1] * 5, 1.0)
+        asks = planned(plan, TRAINING, [1] * 5)
         if not asks:
             break
         for ask in asks:
             plan.exhaust(ask)
-    assert plan.plan(TRAINING, [9] * 5, 1.0) == []
+    assert planned(plan, TRAINING, [9] * 5) == []
 
 
 def test_an_empty_reply_before_the_last_batch_exhausts_nothing():
     plan = planner(chunks=[None], weights={"": 1})
-    first, last = plan.plan(TRAINING, [2] * 5, 1.0)
+    first, last = planned(plan, TRAINING, [2] * 5)
     plan.exhaust(first)
-    assert plan.plan(TRAINING, [1] * 5, 1.0)
+    assert planned(plan, TRAINING, [1] * 5)
     plan.exhaust(last)
-    assert plan.plan(TRAINING, [1] * 5, 1.0)
+    assert planned(plan, TRAINING, [1] * 5)
+
+
+@given(st.integers(0, 60), st.integers(1, 9))
+def test_items_are_dealt_to_as_few_calls_as_can_be(items, most):
+    counts = evenly(items, most)
+    assert sum(counts) == items
+    assert len(counts) == -(-items // most)
+    assert not counts or max(counts) - min(counts) <= 1
 
 
 def test_the_order_of_chunks_stays_when_one_is_added():
@@ -90,6 +98,10 @@ def test_the_order_of_chunks_stays_when_one_is_added():
     after.remove(chunks[-1].id)
     assert before == after
     assert before != [one.id for one in scattered(chunks[:-1], seed=8)]
+
+
+def test_shares_of_an_absurd_number_are_known_at_once():
+    assert sum(shares(9 * 10**15, [3, 0, 7])) == 9 * 10**15
 
 
 @given(st.integers(0, 60), st.lists(st.integers(0, 40), min_size=1, max_size=8))
