@@ -21,7 +21,7 @@ from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.stage import Context
 from servers.finished_run import LARGE, finished_run
 from servers.flaky_proxy import Answers, CutsAfter, StallsAfter, flaky_proxy
-from servers.registry import registry
+from servers.registry import OWN_MOUNTS, registry
 from servers.registry import run as client
 from servers.resuming_registry import resuming_registry
 
@@ -107,8 +107,8 @@ def test_a_cut_upload_goes_on_where_the_registry_says_it_stands(finished, tokens
     manifest = json.loads(tokens.manifests[facts["digest"]])
     assert {layer["digest"] for layer in manifest["layers"]} <= tokens.blobs.keys()
     sent = Counter(line.split()[0] for line in tokens.requests)
-    assert sent["POST"] == 4  # three layers and the configuration: none was begun again
-    assert sent["PATCH"] == 6
+    assert sent["POST"] == 3 + 1 + 5  # layers, configuration, and what proofs consist of: none was begun again
+    assert sent["PATCH"] == sent["POST"] + 2
 
 
 def test_tokens_are_fetched_for_this_repository_and_anew_when_they_expire(finished, tokens, tmp_path):
@@ -152,6 +152,19 @@ def test_a_registry_that_cannot_write_is_named_and_nothing_is_tagged(finished, t
         inputs = replace(finished, output_oci_model_uri=f"{server.host}/org/full:latest")
         with pytest.raises(ServiceError, match=server.host):
             run(inputs, context_in(tmp_path / "publish"))
+        assert not any("PUT" in line and "/manifests/" in line for line in server.requests())
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of what it no longer took when it had answered
+def test_a_registry_whose_disk_is_full_says_so_and_has_no_tag(finished, tmp_path):
+    if subprocess.run([*OWN_MOUNTS, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    with registry(tmp_path / "registry", disk_bytes=LARGE + (4 << 20)) as server:
+        inputs = replace(finished, output_oci_model_uri=f"{server.host}/org/full:latest")
+        with pytest.raises(ServiceError, match=f"{server.host} has no room for org/full") as caught:
+            run(inputs, context_in(tmp_path / "publish"))
+        assert "have the quota raised" in caught.value.remedy
+        gc.collect()
         assert not any("PUT" in line and "/manifests/" in line for line in server.requests())
 
 

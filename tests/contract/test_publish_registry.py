@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from instructlab_pipeline.errors import GateError, ServiceError, SourceError
+from instructlab_pipeline.errors import GateError, ServiceError, SourceError, UsageError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish import transport
 from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.stage import Context
 from servers.finished_run import LARGE, finished_run, judged, with_one_shard_changed
 from servers.loopback import free_port
-from servers.registry import registry
+from servers.registry import Registry, registry
 from servers.registry import run as client
 
 LOGIN = ("keeper", "mill-by-the-aller")
@@ -130,11 +130,20 @@ def test_an_image_that_is_there_is_not_even_read(finished, plain, tmp_path):
 
 
 def test_a_layer_that_is_remembered_but_gone_is_checked_and_sent(finished, plain, tmp_path):
-    inputs = replace(finished, output_oci_model_uri=f"{plain.host}/org/here:latest")
+    inputs = replace(finished, output_oci_model_uri=f"oci:{tmp_path}/images:latest")
     first = run(inputs, context_in(tmp_path / "publish"))
-    elsewhere = replace(inputs, output_oci_model_uri=f"{plain.host}/org/elsewhere:latest")
+    elsewhere = replace(inputs, output_oci_model_uri=f"{plain.host}/org/gone:latest")
     second = run(elsewhere, context_in(tmp_path / "publish"))
     assert (second["layers_sent"], second["digest"]) == (3, first["digest"])
+
+
+def test_layers_that_another_repository_of_the_registry_has_are_mounted_and_not_sent(finished, plain, tmp_path):
+    inputs = replace(finished, output_oci_model_uri=f"{plain.host}/org/staging:latest")
+    first = run(inputs, context_in(tmp_path / "publish"))
+    elsewhere = replace(inputs, output_oci_model_uri=f"{plain.host}/org/production:latest")
+    second = run(elsewhere, context_in(tmp_path / "publish"))
+    assert (second["layers_sent"], second["digest"]) == (0, first["digest"])
+    assert second["bytes_sent"] < 10_000  # the configuration
 
 
 def test_the_published_folder_loads_in_transformers(finished, plain, tmp_path):
@@ -208,6 +217,38 @@ def test_a_failed_verdict_sends_nothing(finished, plain, tmp_path):
     with pytest.raises(GateError, match=r"accuracy is 0\.900"):
         run(inputs, context_in(tmp_path / "publish"))
     assert not any("org/failed" in request for request in plain.requests())
+
+
+def test_a_verdict_that_was_edited_by_hand_sends_nothing(finished, plain, tmp_path):
+    failed = judged(tmp_path / "eval_final", finished.train_phase_2, verdict="fail")
+    record = failed / "verdict.json"
+    record.chmod(0o644)
+    record.write_text(record.read_text().replace('"verdict": "fail"', '"verdict": "pass"'))
+    inputs = replace(finished, output_oci_model_uri=f"{plain.host}/org/edited:1", eval_final=failed)
+    with pytest.raises(GateError, match=r"verdict\.json is not what stage eval_final sealed"):
+        run(inputs, context_in(tmp_path / "publish"))
+    assert not any("org/edited" in request for request in plain.requests())
+
+
+def test_a_version_is_not_published_again_with_another_model_unless_asked(finished, plain, tmp_path):
+    inputs = replace(finished, output_oci_model_uri=f"{plain.host}/org/fixed:latest")
+    first = run(inputs, context_in(tmp_path / "old"))
+    changed = with_one_shard_changed(inputs, tmp_path / "run")
+    before = len(plain.requests())
+    with pytest.raises(UsageError, match=r"version 0\.1\.0 is published already") as caught:
+        run(changed, context_in(tmp_path / "new"))
+    assert "output_overwrite_version=true" in caught.value.remedy
+    assert all(line.startswith("GET") for line in plain.requests()[before:])
+    assert digest_of_tag(plain, "org/fixed", "latest") == first["digest"]
+
+    second = run(replace(changed, output_overwrite_version=True), context_in(tmp_path / "asked"))
+    assert digest_of_tag(plain, "org/fixed", "0.1.0") == second["digest"] != first["digest"]
+
+
+def digest_of_tag(server: Registry, repository: str, tag: str) -> str:
+    return json.loads(client("skopeo", "inspect", "--tls-verify=false", f"docker://{server.host}/{repository}:{tag}"))[
+        "Digest"
+    ]
 
 
 def test_a_verdict_on_other_weights_sends_nothing(finished, plain, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from servers.loopback import HOST, free_port, process
 
 NEEDED = ("docker-registry", "skopeo", "umoci", "htpasswd", "openssl")
+OWN_MOUNTS = ("unshare", "--mount", "--map-root-user")  # where the kernel lets users have them
 HOW_TO_GET_THEM = "apt-get install docker-registry skopeo umoci apache2-utils openssl"
 
 
@@ -54,9 +55,17 @@ class Registry:
 
 @contextlib.contextmanager
 def registry(
-    folder: Path, *, login: tuple[str, str] | None = None, tls: bool = False, port: int | None = None
+    folder: Path,
+    *,
+    login: tuple[str, str] | None = None,
+    tls: bool = False,
+    port: int | None = None,
+    disk_bytes: int | None = None,
 ) -> Iterator[Registry]:
-    """Storage, configuration and log lie in `folder`; started there again, it holds what it held."""
+    """Storage, configuration and log lie in `folder`; started there again, it holds what it held.
+
+    `disk_bytes`: its storage is a disk of its own of that size, which is gone when it ends.
+    """
     require(*NEEDED)
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
@@ -65,6 +74,10 @@ def registry(
     (folder / "config.json").write_text(json.dumps(config))  # JSON is YAML
     log = folder / "registry.log"
     argv = ["docker-registry", "serve", str(folder / "config.json")]
+    if disk_bytes is not None:
+        (folder / "storage").mkdir()
+        mounted = 'mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@"'
+        argv = [*OWN_MOUNTS, "sh", "-c", mounted, "sh", str(disk_bytes), str(folder / "storage"), *argv]
     with process(argv, port=port, log=log, environment={"OTEL_TRACES_EXPORTER": "none"}):
         yield Registry(
             host=f"{'localhost' if tls else HOST}:{port}",

@@ -13,6 +13,7 @@ from instructlab_pipeline.errors import SourceError, boundary
 from instructlab_pipeline.publish.destination import Source
 from instructlab_pipeline.publish.layout import Layout
 from instructlab_pipeline.publish.oci import PLATFORM, Descriptor, descriptor_of, digest_of_bytes
+from instructlab_pipeline.publish.origin import shown_uri
 from instructlab_pipeline.publish.reference import Reference, RegistryReference
 from instructlab_pipeline.publish.registry import connect
 
@@ -75,7 +76,12 @@ async def _read(reference: Reference, source: Source, *, repository: str | None)
     if len(layers) != len(config["rootfs"]["diff_ids"]):
         raise SourceError(f"the base image {reference} has layers that its configuration does not know", remedy=REMEDY)
     return BaseImage(
-        name=str(reference), digest=digest, layers=layers, config=config, repository=repository, source=source
+        name=shown_uri(str(reference)),
+        digest=digest,
+        layers=layers,
+        config=config,
+        repository=repository,
+        source=source,
     )
 
 

@@ -128,9 +128,11 @@ class _Way:
         known = self.memory.digest(layer)
         if known is not None and await self._is_there(_described(known, layer)):
             return _described(known, layer)
-        if not self.empty:
+        elsewhere = self.memory.repository(layer)
+        if not self.empty or elsewhere is not None:
             descriptor = await self._descriptor(layer)
-            if await self._is_there(descriptor) or await self._is_borrowed(descriptor, self.memory.repository(layer)):
+            if await self._is_there(descriptor) or await self._is_borrowed(descriptor, elsewhere):
+                self.memory.keep_repository(layer)
                 return descriptor
         async with self._room:
             await self.destination.put(self._packed[layer.identity], self._sent)

@@ -4,6 +4,7 @@ published.json  {reference, pinned, tags, digest, size_bytes, layers}
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -280,4 +281,12 @@ def _layer_records(planned: Sequence[Layer], pushed: Pushed) -> list[dict[str, A
 
 
 def _json(artifact: Artifact, name: str) -> Any:
-    return json.loads((artifact / name).read_bytes())
+    """A sealed file's content, if it is what was sealed: a verdict that somebody wrote by hand opens no gate."""
+    content = (artifact / name).read_bytes()
+    sealed = next((file.sha256 for file in artifact.files if file.path == name), None)
+    if sealed != hashlib.sha256(content).hexdigest():
+        raise GateError(
+            f"{artifact / name} is not what stage {artifact.kind} sealed. Nothing was published",
+            remedy=f"run the stage {artifact.kind} again: it makes the file anew",
+        )
+    return json.loads(content)

@@ -1,0 +1,75 @@
+"""What registries say when they refuse, in the user's words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from instructlab_pipeline.publish.credentials import Credentials
+from instructlab_pipeline.publish.refusal import Reply, Visit
+
+KEEPER = Credentials(username="keeper", password="mill-by-the-aller", origin=Path("/auth.json"))
+
+
+def reply(status: int, **error) -> Reply:
+    return Reply(status=status, headers={}, content=json.dumps({"errors": [error]} if error else {}).encode())
+
+
+def refused(answer: Reply, *, credentials: Credentials | None = KEEPER, writing: bool = True):
+    visit = Visit(registry="quay.io", repository="org/m", credentials=credentials, writing=writing)
+    return visit.refused(answer, method="PUT", url="https://quay.io/v2/org/m/blobs/uploads/x?_state=secret")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(403, code="DENIED", message="Quota has been exceeded on namespace"),  # Quay
+        reply(412, code="DENIED", message="will exceed the configured upper limit of 10 GiB"),  # Harbor
+        reply(
+            500, code="UNKNOWN", message="unknown error", detail={"DriverName": "filesystem", "Enclosed": {"Err": 28}}
+        ),
+        reply(507),
+    ],
+)
+def test_a_full_registry_is_told_from_one_that_refuses(answer):
+    error = refused(answer)
+    assert answer.tells_of_no_room
+    assert error.message.startswith("quay.io has no room for org/m")
+    assert "quota" in error.remedy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(500, code="UNKNOWN", message="unknown error", detail={"Enclosed": {"Err": 13}}),
+        reply(403, code="DENIED", message="requested access to the resource is denied"),
+        reply(201),
+        Reply(status=502, headers={}, content=b"<html>quota"),
+    ],
+)
+def test_other_trouble_is_not_taken_for_a_full_disk(answer):
+    assert not answer.tells_of_no_room
+
+
+def test_who_may_not_write_is_named_with_where_the_login_came_from():
+    error = refused(reply(403, code="DENIED", message="no"))
+    assert error.message.startswith("quay.io (status 403: DENIED no): 'keeper' from /auth.json may not write org/m")
+    assert "podman login quay.io" in error.remedy
+    assert "may read" in refused(reply(401), writing=False).remedy
+
+
+def test_without_a_login_the_places_are_listed():
+    error = refused(reply(401), credentials=None)
+    assert "No login for it is in" in error.message
+    assert "podman login quay.io" in error.remedy
+
+
+def test_a_proxy_that_takes_no_large_bodies_is_named():
+    assert "client_max_body_size" in refused(Reply(status=413, headers={}, content=b"<html>")).remedy
+
+
+def test_neither_password_nor_the_state_of_an_upload_is_told():
+    for status in (400, 401, 403, 413, 500, 507):
+        error = refused(reply(status, code="X", message="y"))
+        assert "mill-by-the-aller" not in f"{error.message}{error.remedy}"
+        assert "_state" not in f"{error.message}{error.remedy}"
