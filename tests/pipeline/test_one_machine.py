@@ -47,6 +47,11 @@ def run(world, name, *arguments, **changed):
     )
 
 
+def at_the_commit_of(run_dir):
+    """The environment of a run on the same taxonomy, whatever other tests have committed since: samples name it."""
+    return {"SDG_REPO_REVISION": json.loads((run_dir / "taxonomy" / "taxonomy.json").read_text())["commit"]}
+
+
 def digests(run_dir, stages=DETERMINISTIC):
     return {name: artifacts.read(run_dir / name).digest for name in stages}
 
@@ -181,7 +186,7 @@ def test_one_changed_answer_regenerates_that_leaf_alone(world, first):
     qna.write_text(text.replace(answer, answer.split("answer:")[0] + "answer: '1999-12-31'", 1))
     world.commit("Correct an answer")
     try:
-        done = run(world, "changed")
+        done = run(world, "changed", OUTPUT_OVERWRITE_VERSION="true")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["generation"]["leaves_asked_for"] == [LEAVES[1]]
     finally:
@@ -193,11 +198,11 @@ def test_kill_9_at_any_moment_and_run_again_gives_the_same_bytes(world, first, t
     """The whole process group is killed at random moments until a run comes through; nothing may tell."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    moments = random.Random(7)
+    moments, environment = random.Random(7), {**world.environment, **at_the_commit_of(first)}
     asked, kills = len(world.teacher.requests), 0
     for patience in (0.6, 1.2, 4, 8, 12, 16):
         process = started(
-            "run", "--run-dir", "runs/killed", folder=folder, environment=world.environment, output=tmp_path / "log"
+            "run", "--run-dir", "runs/killed", folder=folder, environment=environment, output=tmp_path / "log"
         )
         below = []
         deadline = time.monotonic() + patience * moments.uniform(0.7, 1.3)
@@ -208,7 +213,7 @@ def test_kill_9_at_any_moment_and_run_again_gives_the_same_bytes(world, first, t
             kill_group(process)
             kills += 1
         assert all(gone(pid) for pid in below)
-    done = command("run", "--run-dir", "runs/killed", folder=folder, environment=world.environment)
+    done = command("run", "--run-dir", "runs/killed", folder=folder, environment=environment)
     assert done.returncode == 0, done.stderr
     assert kills >= 3
     assert digests(folder / "runs" / "killed") == digests(first)
@@ -250,7 +255,8 @@ def test_stages_one_by_one_are_the_same_as_a_run(world, first):
     opened = {
         name: world.environment[name] for name in world.environment if name.startswith(("AWS", "OPENAI", "REGISTRY"))
     }
-    begun = command("run", "--run-dir", "runs/pods", "--until", "model", folder=folder, environment=world.environment)
+    environment = {**world.environment, **at_the_commit_of(first)}
+    begun = command("run", "--run-dir", "runs/pods", "--until", "model", folder=folder, environment=environment)
     assert begun.returncode == 0, begun.stderr
     early = command("stage", "publish", "--run-dir", "runs/pods", folder=folder, environment=opened)
     assert early.returncode == 2
