@@ -40,6 +40,8 @@ check: $(INSTALLED) ## Lint, types, the rooms' borders, generated docs
 docs: $(INSTALLED) ## Write the generated pages again
 	$(BIN)/instructlab-pipeline params list --markdown > docs/parameters.md
 	$(BIN)/instructlab-pipeline params schema > tests/golden/params/schema.json
+	$(BIN)/instructlab-pipeline kube compile --env dev --output tests/golden/kube/dev.yaml
+	$(BIN)/instructlab-pipeline kube compile --env prod --output tests/golden/kube/prod.yaml
 	$(BIN)/instructlab-pipeline kube manifests --output deploy
 
 clean: ## Remove the environment and every run

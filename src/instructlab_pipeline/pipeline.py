@@ -9,14 +9,14 @@ A stage runs when no sealed folder with its key exists, neither in this run nor 
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import Artifact, Facts, ManifestError
 from instructlab_pipeline.dataset import stage as dataset
-from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.errors import ServiceError, UsageError, WorkerError
 from instructlab_pipeline.evaluation import stage as evaluation
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
@@ -99,11 +99,15 @@ class StageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """Where stages run, and whom they tell."""
+    """Where stages run, and whom they tell.
+
+    `deputy`, called with a stage's name and key, performs it on other machines, which seal it in the storage.
+    """
 
     storage: RunStorage
     parameters: Parameters
     events: Events
+    deputy: Callable[[str, str], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,8 @@ def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> S
         workshop.events.point("reused", stage=stage.name, facts=artifact.facts)
         return _result("reused", artifact, started, storage)
 
+    if workshop.deputy is not None:
+        return _result("made", _made_by_deputy(workshop.deputy, stage.name, asked.key, storage), started, storage)
     for name in needed_stages(stage):
         storage.bring(done[name])
     with storage.working(stage.name, stage.memories):
@@ -169,6 +175,17 @@ def _made(stage: Stage, workshop: Workshop, asked: Asked, done: Mapping[str, Art
         origins = {name: done[name].digest for name in needed_stages(stage)}
         facts = {**facts, "fingerprint": asked.fingerprint} if asked.fingerprint else facts
         return artifacts.seal(folder, kind=stage.name, key=asked.key, inputs=origins, facts=facts)
+
+
+def _made_by_deputy(deputy: Callable[[str, str], None], name: str, key: str, storage: RunStorage) -> Artifact:
+    deputy(name, key)
+    artifact = storage.sealed(name)
+    if artifact is None or artifact.key != key:
+        raise WorkerError(
+            f"{storage.place(name)} was not sealed as asked for",
+            remedy="use the same version of the image, and the same secrets, for the steps and for their jobs",
+        )
+    return artifact
 
 
 def _result(status: str, artifact: Artifact, started: float, storage: RunStorage) -> StageResult:

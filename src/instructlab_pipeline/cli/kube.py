@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from instructlab_pipeline.cli import kubeflow
+
 
 @click.group()
 def kube() -> None:
-    """Put the pipeline on a cluster."""
+    """Put the pipeline on a cluster, start it there, and look after it."""
 
 
 @kube.command()
@@ -21,3 +23,7 @@ def manifests(output: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     click.echo(f"wrote {len(files())} files below {output}")
+
+
+for command in (kubeflow.compile_, kubeflow.prepare, kubeflow.clean):
+    kube.add_command(command)

@@ -1,7 +1,9 @@
 """`run` and `stage`: the pipeline from the command line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +58,10 @@ def run(run_dir: str | None, until: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=ParameterCommand)
 @click.argument("name", metavar="NAME")
 @click.option("--run-dir", metavar="PLACE", required=True, help="The run's folder, or s3://bucket/prefix.")
+@click.option("--as-job", is_flag=True, help="Train in a job of the cluster, as k8s_training_api says.")
 @json_option
 @parameter_options
-def stage(name: str, run_dir: str, as_json: bool, **options: Any) -> None:
+def stage(name: str, run_dir: str, as_job: bool, as_json: bool, **options: Any) -> None:
     """Perform the stage NAME of the run in --run-dir, on what the stages before it have sealed there.
 
     Parameters that parameter files, the environment and the command line leave open are those that the run recorded.
@@ -70,9 +73,22 @@ def stage(name: str, run_dir: str, as_json: bool, **options: Any) -> None:
         storage = open_storage(run_dir)
         resolved = resolved_options(options, recorded=storage.record().get("parameters"))
         require_what_is_needed(resolved.parameters, [name])
-        with workshop(storage, resolved) as place:
+        with workshop(storage, resolved) as own:
+            place = replace(own, deputy=_deputy(resolved, name, run_dir)) if as_job else own
             report.update(pipeline.as_json(pipeline.run_one(place, name)))
         _say(f"{name}: {report['status']}, in {storage.place(name)}", as_json=as_json)
+
+
+def _deputy(resolved: Resolved, name: str, run_dir: str) -> Callable[[str, str], None] | None:
+    """The job that trains, unless the parameters want training in this very process."""
+    from instructlab_pipeline.kube import deputy
+    from instructlab_pipeline.kube.training_run import Patience
+
+    if name not in deputy.STAGES:
+        raise UsageError(f"{name} is no stage that trains", remedy=f"leave --as-job out; {deputy.STAGES} know it")
+    if resolved.parameters.k8s_training_api == "none":
+        return None
+    return deputy.deputy_of(resolved, run_dir, tell=partial(click.echo, err=True), patience=Patience())
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
 
@@ -14,6 +15,10 @@ SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MERGE_PATCH = "application/merge-patch+json"
 TIMEOUT_S = 30.0
 NOT_FOUND = 404
+
+
+class NotFoundError(UsageError):
+    """There is no such object, or no such API."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,39 @@ class Cluster:
 
     def get(self, path: str) -> dict[str, Any]:
         return self._call("GET", path)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The object, or None where there is none."""
+        try:
+            return self.get(path)
+        except NotFoundError:
+            return None
+
+    def list(self, path: str, **selectors: str) -> list[dict[str, Any]]:
+        """`selectors`: labelSelector, fieldSelector."""
+        return list(self.get(f"{path}?{urlencode(selectors)}").get("items") or ())
+
+    def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._call("POST", path, body=body, content_type="application/json")
+
+    def delete(self, path: str) -> None:
+        """With all that belongs to it, those first; nothing happens where there is none."""
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
+        with suppress(NotFoundError):
+            self._call("DELETE", path, body=body, content_type="application/json")
+
+    def lines(self, path: str) -> Iterator[str]:
+        """The lines of a text, such as a log that is followed, as they come."""
+        with kubernetes_boundary(f"GET {path} on {self.client.configuration.host}"):
+            answer, _, _ = self.client.call_api(
+                path, "GET", auth_settings=["BearerToken"], response_type="str", _preload_content=False
+            )
+            rest = b""
+            for piece in answer.stream(amt=None):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from (line.decode(errors="replace") for line in whole)
+            if rest:
+                yield rest.decode(errors="replace")
 
     def merge_patch(self, path: str, patch: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """The object after the patch; in a dry run the server checks everything, and keeps nothing."""
@@ -108,7 +146,7 @@ def _refused(doing: str, status: int, message: str) -> PipelineError:
     if status in (401, 403):
         return UsageError(f"{doing}: not allowed: {message}", remedy="log in as somebody who may, or ask for the role")
     if status == NOT_FOUND:
-        return UsageError(
+        return NotFoundError(
             f"{doing}: not found: {message}", remedy="check the name and the namespace; is deploy/ applied there?"
         )
     if status in (400, 409, 422):

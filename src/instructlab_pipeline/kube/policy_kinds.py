@@ -81,6 +81,10 @@ def _switch(value: str) -> str:
     return _choice(value, kinds.SWITCHES)
 
 
+def _training_api(value: str) -> str:
+    return _choice(value, kinds.TRAINING_APIS)
+
+
 def _choice(value: str, choices: Sequence[str]) -> str:
     return first_fault((f"!({value} in {listed(choices)})", quoted(f"is not one of {', '.join(choices)}")))
 
@@ -143,6 +147,7 @@ FAULTS: Mapping[tuple[str, str], Sequence[Callable[[str], str]]] = {
         (kinds.SIZE, size_fault),
         (kinds.METRICS_LIST, _metrics),
         (kinds.METRICS_FORMAT, _metrics_format),
+        (kinds.TRAINING_API, _training_api),
         (kinds.SWITCH, _switch),
         (kinds.MODEL_URI, policy_uris.model_uri_fault),
         (kinds.GIT_URL, policy_uris.git_url_fault),

@@ -29,6 +29,7 @@ METRICS = (
 )
 METRICS_FORMATS = ("json", "csv")
 SWITCHES = ("auto", "true", "false")
+TRAINING_APIS = ("auto", "trainjob", "pytorchjob", "none")
 
 INTEGER_FORM = r"-?(?:0|[1-9][0-9]{0,18})"
 FLOAT_FORM = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -247,6 +248,12 @@ METRICS_FORMAT = Kind(
     schema={"enum": list(METRICS_FORMATS)},
 )
 SWITCH = Kind(name="Choice", valid="auto, true or false", read=_choice(SWITCHES), schema={"enum": list(SWITCHES)})
+TRAINING_API = Kind(
+    name="Choice",
+    valid=", ".join(TRAINING_APIS[:-1]) + f" or {TRAINING_APIS[-1]}",
+    read=_choice(TRAINING_APIS),
+    schema={"enum": list(TRAINING_APIS)},
+)
 MODEL_URI = Kind(
     name="S3 URI",
     valid="s3://BUCKET/PREFIX, or file:PATH for a folder on this machine",

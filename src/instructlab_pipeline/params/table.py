@@ -374,8 +374,18 @@ class Parameters:
         kinds.WORKER_RESOURCES,
         '{"cpu":"4","memory":"120Gi"}',
         "The resources of every worker pod. For training pods train_cpu_limit and train_memory_per_worker win when "
-        "they are set explicitly.",
+        "they are set explicitly. A training pod has one GPU, or as many as stand here under train_gpu_identifier; 0 "
+        "trains on CPUs.",
         prod='{"cpu":"8","memory":"200Gi"}',
+    )
+    k8s_training_api: str = INFRASTRUCTURE.addition(
+        kinds.TRAINING_API,
+        "auto",
+        "The kind of job in which a cluster trains: trainjob, pytorchjob, or auto for a TrainJob where the cluster has "
+        "that API, else a PyTorchJob. none trains in the step's own pod. On one machine it has no effect.",
+    )
+    k8s_training_hours: int = INFRASTRUCTURE.addition(
+        kinds.POSITIVE_INTEGER, 72, "The most hours that a training job may take before the cluster ends it."
     )
     s3_secret: str = INFRASTRUCTURE.addition(
         kinds.KUBERNETES_NAME,

@@ -77,6 +77,8 @@ ADDITIONS = {
     "eval_judge_secret": "judge-secret",
     "s3_secret": "s3-connection",
     "notify_webhook_url": None,
+    "k8s_training_api": "auto",
+    "k8s_training_hours": 72,
 }
 
 
