@@ -27,7 +27,7 @@ def graded(asked):
 def test_samples_below_the_quality_threshold_are_rejected(tmp_path, taxonomy):
     lenient = made(tmp_path / "lenient", taxonomy, sdg_quality_threshold=0.75)
     assert records(lenient, "samples")
-    with pytest.raises(SourceError, match="not one sample was accepted .*low_quality"):
+    with pytest.raises(SourceError, match=r"not one sample was accepted .*low_quality"):
         made(tmp_path / "strict", taxonomy, sdg_quality_threshold=0.76)
 
 

@@ -1,4 +1,4 @@
-"""docs/parameter-effects.md, kept true: each parameter of the specification is changed, and what changes is compared."""
+"""docs/parameter-effects.md, kept true: each parameter is changed, and what then changes is compared with its row."""
 
 import re
 from dataclasses import fields
@@ -64,7 +64,9 @@ CHANGED = {
     "output_metrics_format": "csv",
 }
 SPECIFIED = [name for name, parameter in PARAMETERS.items() if parameter.specified]
-ROWS = {name: (effect, stages, cluster, tests) for name, effect, stages, cluster, tests in ROW.findall(PAGE.read_text())}
+ROWS = {
+    name: (effect, stages, cluster, tests) for name, effect, stages, cluster, tests in ROW.findall(PAGE.read_text())
+}
 
 
 @pytest.fixture
@@ -157,4 +159,6 @@ def test_the_behaviour_of_a_stage_is_shown_by_a_test_that_exists(name):
 
 @cache
 def all_tests():
-    return {name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())}
+    return {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }

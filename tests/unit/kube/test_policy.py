@@ -1,5 +1,6 @@
 """The admission policy against the command line: the same verdicts on the same values, in the same words."""
 
+import json
 import re
 from pathlib import Path
 
@@ -119,6 +120,45 @@ def test_any_number_like_text_gets_the_same_verdict(name, text):
 )
 def test_any_address_like_text_gets_the_same_verdict(name, start, text):
     assert bool(refusals({name: start + text})) == bool(complaints({name: start + text}))
+
+
+RANDOM_SETS = st.fixed_dictionaries(
+    {
+        "sdg_base_model": st.from_regex(r"s3://[a-z0-9]{3,20}(/[a-z0-9-]{1,9}){0,3}", fullmatch=True),
+        "sdg_repo_url": st.from_regex(r"https://[a-z]{1,9}\.example/[a-z]{1,9}", fullmatch=True),
+        "output_oci_model_uri": st.from_regex(r"quay\.io/[a-z]{1,9}/[a-z]{1,9}:[0-9]", fullmatch=True),
+    },
+    optional={
+        "train_num_workers": st.integers(1, 10**15).map(str),
+        "train_learning_rate": st.floats(1e-300, 1e300).map(repr),
+        "eval_quality_threshold": st.floats(0, 1).map(repr),
+        "k8s_storage_size": st.integers(1, 10**6).map("{}Mi".format),
+        "k8s_node_selector": st.dictionaries(
+            st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.from_regex(r"[a-z0-9]{0,9}", fullmatch=True)
+        ).map(json.dumps),
+        "k8s_worker_resources": st.fixed_dictionaries(
+            {"cpu": st.integers(1, 99), "memory": st.integers(1, 999).map("{}Gi".format)}
+        ).map(json.dumps),
+        "k8s_tolerations": st.lists(
+            st.fixed_dictionaries(
+                {"key": st.from_regex(r"[a-z]{1,9}", fullmatch=True), "operator": st.just("Exists")},
+                optional={"effect": st.sampled_from(["NoSchedule", "NoExecute"])},
+            ),
+            max_size=4,
+        ).map(json.dumps),
+        "output_save_checkpoints": st.sampled_from(["true", "false"]),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(chosen=RANDOM_SETS, profile=st.sampled_from(PROFILES))
+def test_any_set_of_valid_parameters_makes_a_configmap_that_kubernetes_and_the_policy_take(chosen, profile):
+    resolved = resolve_layers(profile, [configmap.layer(chosen, policy.ORIGIN)])
+    assert not resolved.faults
+    manifest = configmap.manifest(configmap.texts_of(resolved))
+    kubernetes_validate.validate(manifest, "1.32", strict=True)
+    assert not refusals(manifest["data"])
 
 
 NOTICED = [
