@@ -18,6 +18,7 @@ def main() -> None:
     assert taxonomy is not None
     inputs = SdgInputs(
         sdg_flows=None,
+        eval_metrics=("accuracy", "f1"),
         taxonomy=taxonomy,
         sdg_scale_factor=asked["samples_per_example"],
         sdg_random_seed=asked["seed"],

@@ -291,6 +291,33 @@ def test_a_flow_by_path_makes_its_kind_of_leaf_anew_and_no_other(tmp_path, taxon
     assert (tmp_path / "sdg/flows/terms.yaml").read_text() == flow.read_text()
 
 
+def test_multiple_choice_items_are_made_when_a_metric_asks_for_them_each_with_a_key_found_twice(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        inputs = sdg_inputs(taxonomy, teacher.url)
+        run_sdg(tmp_path, inputs)
+        plain, before = outputs(tmp_path), fingerprint(inputs)
+        assert not (tmp_path / "sdg/multiple_choice.jsonl").exists()
+        asking = sdg_inputs(taxonomy, teacher.url, eval_metrics=("accuracy", "mcq_accuracy"), eval_num_samples=6)
+        facts = run_sdg(tmp_path, asking)
+        assert fingerprint(asking) != before
+    items = records(tmp_path, "multiple_choice")
+    assert len(items) == 6
+    for item in items:
+        word = item["question"].split()[2]
+        assert item["choices"][item["key"]] == item["reference"] == f"For {word}"
+        assert len(set(item["choices"])) == 4
+        assert (item["kind"], item["leaf"], item["context"]) == ("mcq", KNOWLEDGE, None)
+        assert item["document"]["path"] == "moons.md"
+        assert len(item["lineage"]["calls"]) == 3
+    assert {item["key"] for item in items} != {0}
+    assert (tmp_path / "sdg/samples.jsonl").read_bytes() == plain["samples.jsonl"]
+    funnel = json.loads((tmp_path / "sdg/funnel.json").read_text())[f"{KNOWLEDGE} (multiple choice)"]
+    assert funnel["rejected"]["not_confirmed"] > 0
+    assert facts["leaves"][f"{KNOWLEDGE} (multiple choice)"]["evaluation"] == 6
+    for request in teacher.asked_for("choice"):
+        assert "answer" not in tags(request)
+
+
 def test_a_reply_in_another_language_is_rejected_and_shown(tmp_path):
     def answer(asked):
         return {"answer": "Вот ответ на вопрос." if "3" in tags(asked)["instruction"] else "Here is the answer."}

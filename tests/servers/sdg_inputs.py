@@ -79,6 +79,7 @@ def sdg_inputs(taxonomy, url, **changed):
         "sdg_teacher_model": None,
         "sdg_judge_model": None,
         "sdg_flows": None,
+        "eval_metrics": ("accuracy", "f1"),
         "sdg_teacher_endpoint": url,
         "sdg_judge_endpoint": None,
         "sdg_batch_size": 4,

@@ -170,6 +170,27 @@ def answer(asked):
     return {"answer": f"Here it is: {_words(asked, 1)[0]}."}
 
 
+def multiple_choice_items(asked):
+    """A wrong key in every third item."""
+    return {
+        "items": [
+            {
+                "question": f"What is {word} known for?",
+                "answer": f"Not {word}" if index % 3 == 2 else f"For {word}",
+                **{f"wrong_{number}": f"For {other}" for number, other in enumerate(_words(asked, 3), start=1)},
+            }
+            for index, word in enumerate(f"M{word}" for word in _words(asked, int(tags(asked)["count"])))
+        ]
+    }
+
+
+def choice(asked):
+    """The one that names what is asked about, unless it denies it."""
+    choices = re.findall(r"<choice>(.*?)</choice>", asked["messages"][-1]["content"])
+    word = tags(asked)["question"].split()[2]
+    return {"chosen": next((said for said in choices if said == f"For {word}"), "none")}
+
+
 def verdict(asked, share_of_passes=0.8):
     names = [name for name in asked["response_format"]["json_schema"]["schema"]["properties"] if name != "reason"]
     passes = _draw(json.dumps(asked["messages"])) < share_of_passes
@@ -178,6 +199,8 @@ def verdict(asked, share_of_passes=0.8):
 
 DEFAULT_SCRIPTS = {
     "question_answer_pairs": pairs,
+    "multiple_choice_items": multiple_choice_items,
+    "choice": choice,
     "instructions": instructions,
     "contexts": contexts,
     "answer": answer,

@@ -10,7 +10,7 @@ from instructlab_pipeline.sdg.merge import Share
 
 def facts_of(shares: Sequence[Share], models: Mapping[str, str]) -> Facts:
     """`models` by role."""
-    leaves = {share.path: _leaf(share) for share in shares}
+    leaves = {share.name: _leaf(share) for share in shares}
     return {
         "samples": _sum(leaves, "accepted"),
         "evaluation": _sum(leaves, "evaluation"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from instructlab_pipeline.sdg.leaves import KINDS, MULTIPLE_CHOICE
 from instructlab_pipeline.sdg.templates import template_environment
 
 PLANNED_NAMES = {"task", "domain", "outline", "document", "form", "examples", "batch", "count", "criteria"}
@@ -29,9 +30,10 @@ _STEP = {
         "as": _TEXT,
         "count": {"type": "integer", "minimum": 1},
         "criteria": {"type": "object", "minProperties": 1, "additionalProperties": _TEXT},
+        "same": {"type": "object", "minProperties": 1, "additionalProperties": _TEXT},
     },
     "oneOf": [{"required": ["reply"]}, {"required": ["criteria"]}],
-    "dependentRequired": {"each": ["reply", "count"], "count": ["each"], "as": ["each"]},
+    "dependentRequired": {"each": ["reply", "count"], "count": ["each"], "as": ["each"], "same": ["reply"]},
 }
 _REPLY = {
     "type": "object",
@@ -56,7 +58,14 @@ FLOW_SCHEMA: dict[str, Any] = {
     "required": ["flow", "kind", "plan", "steps"],
     "properties": {
         "flow": _TEXT,
-        "kind": {"enum": ["knowledge", "freeform", "grounded"]},
+        "kind": {"enum": [*KINDS, MULTIPLE_CHOICE]},
+        "choices": {
+            "type": "array",
+            "prefixItems": [{"const": "answer"}],
+            "items": _TEXT,
+            "minItems": 2,
+            "uniqueItems": True,
+        },
         "plan": {
             "type": "object",
             "additionalProperties": False,
@@ -108,21 +117,32 @@ def _misshapen(record: Any) -> Iterator[tuple[Place, str]]:
 
 def _contradictions(record: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     """What no schema can say: names must exist before they are used, lists must be lists."""
-    known = set(PLANNED_NAMES)
+    known, choices = set(PLANNED_NAMES), set(record.get("choices", ()))
     for index, step in enumerate(record["steps"]):
-        place: tuple[str | int, ...] = ("steps", index)
-        for key in ("system", "prompt"):
-            yield from (((*place, key), sentence) for sentence in _template_complaints(step[key], known))
-        fields, complaint = _fields(step)
-        if complaint:
-            yield (*place, "each"), complaint
-        known |= fields
+        yield from _contradictions_of_step(("steps", index), step, known)
+        known |= _fields(step)[0]
+        if choices and choices <= known:
+            known.add("choices")
     if not record["steps"][0].get("each"):
         yield ["steps", 0], "the first step makes the rows: it needs `each`"
-    for name in sorted({"question", "answer"} - known):
+    for name in sorted({"question", "answer", *choices} - known):
         yield ["steps"], f"no step makes the row's `{name}`"
     if not any("criteria" in step for step in record["steps"]):
         yield ["steps"], "no step judges: one needs `criteria`"
+    if (record["kind"] == MULTIPLE_CHOICE) != bool(choices):
+        yield ["kind"], "a flow of kind multiple_choice has `choices`, and no other one has"
+
+
+def _contradictions_of_step(place: Place, step: Mapping[str, Any], known: set[str]) -> Iterator[tuple[Place, str]]:
+    """`known`: the names that the steps before made."""
+    for key in ("system", "prompt"):
+        yield from (((*place, key), sentence) for sentence in _template_complaints(step[key], known))
+    fields, complaint = _fields(step)
+    if complaint:
+        yield (*place, "each"), complaint
+    for said, known_field in step.get("same", {}).items():
+        if said not in fields or known_field not in known:
+            yield (*place, "same"), f"`{said}: {known_field}`: one must be in the reply, the other from a step before"
 
 
 def _fields(step: Mapping[str, Any]) -> tuple[set[str], str | None]:

@@ -1,7 +1,7 @@
 """Flows are data: which calls lead from a leaf to its samples, in YAML (`flows/*.yaml`, `docs/flows.md`).
 
 A step does one of three things with the reply: `each` turns every item of a list into a row of its own, `criteria`
-judge the row, and otherwise the reply's fields join the row's.
+judge the row, and otherwise the reply's fields join the row's; `same` says which of them must repeat what is known.
 """
 
 import math
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import SourceError, UsageError, boundary
 from instructlab_pipeline.sdg.flow_rules import complaints_about
-from instructlab_pipeline.sdg.leaves import KINDS
+from instructlab_pipeline.sdg.leaves import KINDS, MULTIPLE_CHOICE
 from instructlab_pipeline.sdg.replies import strict
 from instructlab_pipeline.sdg.templates import template_environment
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+ALL_KINDS = (*KINDS, MULTIPLE_CHOICE)
 BUILT_IN = Path(__file__).parent / "flows"
 BEST_SCORE, WORST_SCORE = 5, 1
 
@@ -40,6 +41,7 @@ class Step:
     item: str | None
     count: int
     criteria: Mapping[str, str]
+    same: Mapping[str, str]
 
     def messages(self, **values: Any) -> list[dict[str, str]]:
         """The chat that asks for this step, with `values` in the templates' places."""
@@ -61,7 +63,7 @@ class Flow:
     """`forms`: what kinds of item a chunk is asked for, by weight; skills have one form without a name.
 
     `expected_yield`: the share of asked items that are likely to pass, 0..1, until the leaf's own share is known.
-    `text`: the file as it was read.
+    `choices`: for multiple choice, the fields that are the choices, `answer` first. `text`: the file as it was read.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Flow:
     forms: Mapping[str, float]
     worked_examples: int
     expected_yield: float
+    choices: Sequence[str]
     digest: str
     text: str
 
@@ -80,7 +83,7 @@ class Flow:
 
 
 def chosen_flows(paths: str | None) -> dict[str, Flow]:
-    """By kind of leaf: the user's own flows, and the built-in ones for the other kinds.
+    """By kind: the user's own flows, and the built-in ones for the other kinds.
 
     paths: files, or folders of them, with commas between.
 
@@ -97,7 +100,7 @@ def chosen_flows(paths: str | None) -> dict[str, Flow]:
                 remedy="name one of them",
             )
         own[flow.kind] = path, flow
-    return {kind: own[kind][1] if kind in own else built_in_flow(kind) for kind in KINDS}
+    return {kind: own[kind][1] if kind in own else built_in_flow(kind) for kind in ALL_KINDS}
 
 
 def built_in_flow(kind: str) -> Flow:
@@ -126,6 +129,7 @@ def load_flow(path: Path) -> Flow:
         forms=plan.get("forms", {"": 1}),
         worked_examples=plan["worked_examples"],
         expected_yield=plan["expected_yield"],
+        choices=record.get("choices", ()),
         digest=digest_of(record),
         text=text,
     )
@@ -158,6 +162,7 @@ def _step(record: Mapping[str, Any]) -> Step:
         item=record.get("as"),
         count=record.get("count", 1),
         criteria=criteria,
+        same=record.get("same", {}),
     )
 
 

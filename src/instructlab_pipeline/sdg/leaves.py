@@ -11,6 +11,7 @@ from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.sdg.filters import Manner, manner_of
 
 KINDS = KNOWLEDGE, FREEFORM, GROUNDED = "knowledge", "freeform", "grounded"
+MULTIPLE_CHOICE = "multiple_choice"  # a flow for knowledge leaves, beside their own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,13 @@ NOTHING = Quota(training=0, evaluation=0)
 
 @dataclass(kw_only=True)
 class Share:
-    """What the dataset takes of a part, and what not. `quota`: what the leaf is to end with."""
+    """What the dataset takes of a part, and what not.
 
-    path: str
-    flow: str
+    `name`: of the leaf, for people. `held_out_in`: the file for its evaluation items. `quota`: what it is to end with.
+    """
+
+    name: str
+    held_out_in: str
     part: Part
     quota: Quota
     first: dict[str, int] = field(default_factory=dict)  # by file: the number of its first text
@@ -75,14 +78,14 @@ class Merger:
         self._fates = array("q", self._decided(Kept(alike=alike)))
 
     def write(self, folder: Path, *, taxonomy_commit: str) -> None:
-        """`samples.jsonl`, `evaluation.jsonl` and `rejected.jsonl`, leaf by leaf."""
-        names = {HELD_OUT: "evaluation", CANDIDATES: "samples"}
+        """`samples.jsonl`, `rejected.jsonl` and the files of what is held out, leaf by leaf."""
         with ExitStack() as stack:
             files = {
                 name: stack.enter_context((folder / f"{name}.jsonl").open("wb"))
-                for name in (*names.values(), "rejected")
+                for name in ("samples", "rejected", "evaluation", *{share.held_out_in for share in self._shares})
             }
             for share in self._shares:
+                names = {HELD_OUT: share.held_out_in, CANDIDATES: "samples"}
                 with share.part.file("rejected").open("rb") as rejected:
                     shutil.copyfileobj(rejected, files["rejected"])
                 for kind, name in names.items():
@@ -138,7 +141,7 @@ class Merger:
         return HELD_OUT if number < self._shares[0].first[CANDIDATES] else CANDIDATES
 
     def _leaf(self, number: int) -> str:
-        return self._shares[self._owners[number]].path
+        return self._shares[self._owners[number]].name
 
     def _text(self, number: int) -> str:
         part = self._shares[self._owners[number]].part

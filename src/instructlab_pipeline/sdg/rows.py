@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 from instructlab_pipeline.sdg.calls import Call, seed_for
+from instructlab_pipeline.sdg.duplicates import bare
 from instructlab_pipeline.sdg.filters import flaw
-from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow
+from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow, Step
 from instructlab_pipeline.sdg.leaves import Chunk, Leaf
 
 EVALUATION, TRAINING = "evaluation", "training"
@@ -65,8 +67,15 @@ def messages(flow: Flow, leaf: Leaf, row: Row) -> list[dict[str, str]]:
         form=ask.form,
         batch=ask.batch,
         examples=_examples(leaf, ask.seed_example, flow.worked_examples),
+        choices=choices_of(flow, row),
         **row.fields,
     )
+
+
+def choices_of(flow: Flow, row: Row) -> list[str]:
+    """The choices of a multiple-choice item, in an order that does not tell which is right; none before they exist."""
+    choices = [row.fields[name] for name in flow.choices if name in row.fields]
+    return sorted(choices, key=lambda choice: sha256(f"{row.fields['question']}\0{choice}".encode()).digest())
 
 
 def call_of(flow: Flow, leaf: Leaf, row: Row, *, models: Mapping[str, str], random_seed: int) -> Call:
@@ -91,7 +100,9 @@ def advance(
     moved = replace(row, step=row.step + 1, tries=0, calls=(*row.calls, key))
     if step.each:
         items = (item if isinstance(item, dict) else {str(step.item): item} for item in reply[step.each])
-        return [_with(moved, item, leaf, index) for index, item in enumerate(items)]
+        return [_with_choices(flow, _with(moved, item, leaf, index)) for index, item in enumerate(items)]
+    if step.same and (found := _other_than_known(row, step, reply)):
+        return [Rejected(row=moved, reason="not_confirmed", detail=found)]
     if step.criteria:
         return [_judged(moved, step.criteria, reply, threshold)]
     return [_with(moved, reply, leaf)]
@@ -109,6 +120,24 @@ def _with(row: Row, added: Mapping[str, Any], leaf: Leaf, index: int | None = No
     grown = replace(row, place=place, fields=fields)
     found = flaw(added, leaf.manners, about_document=row.ask.chunk is not None)
     return Rejected(row=grown, reason=found[0], detail=found[1]) if found else grown
+
+
+def _with_choices(flow: Flow, row: Row | Rejected) -> Row | Rejected:
+    """Choices must be different ones; only a multiple-choice flow has any."""
+    if isinstance(row, Rejected):
+        return row
+    choices = choices_of(flow, row)
+    if len({bare(choice) for choice in choices}) == len(choices):
+        return row
+    return Rejected(row=row, reason="choices_alike", detail=f"two choices say the same: {'; '.join(choices)}")
+
+
+def _other_than_known(row: Row, step: Step, reply: Mapping[str, Any]) -> str | None:
+    """How the reply contradicts what it had to find out by itself."""
+    for said, known in step.same.items():
+        if bare(str(reply[said])) != bare(row.fields[known]):
+            return f"{step.name} says {str(reply[said])!r}, where the {known} is {row.fields[known]!r}"
+    return None
 
 
 def _judged(row: Row, criteria: Mapping[str, str], verdict: Mapping[str, Any], threshold: float) -> Row | Rejected:

@@ -7,7 +7,7 @@ from typing import Any
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.sdg.leaf_run import LeafRun
 from instructlab_pipeline.sdg.leaves import FREEFORM, GROUNDED
-from instructlab_pipeline.sdg.rows import Rejected, Row
+from instructlab_pipeline.sdg.rows import Rejected, Row, choices_of
 
 Record = dict[str, Any]
 
@@ -25,7 +25,8 @@ class Scribe:
             yield self._sample(row)
 
     def evaluation(self) -> Iterator[Record]:
-        return map(self._evaluation_item, self.run.selection.evaluation)
+        written = self._choice_item if self.run.flow.choices else self._evaluation_item
+        return map(written, self.run.selection.evaluation)
 
     def rejected(self) -> Iterator[Record]:
         return map(self._rejected, self.run.rejected)
@@ -60,6 +61,12 @@ class Scribe:
             "scores": dict(row.scores),
             "lineage": self._lineage(row),
         }
+
+    def _choice_item(self, row: Row) -> Record:
+        """`key`: which of the choices is right, counted from 0."""
+        choices = choices_of(self.run.flow, row)
+        key = choices.index(row.fields["answer"])
+        return {**self._evaluation_item(row), "kind": "mcq", "choices": choices, "key": key}
 
     def _rejected(self, rejected: Rejected) -> Record:
         row = rejected.row

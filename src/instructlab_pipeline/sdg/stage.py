@@ -10,8 +10,8 @@ from typing import Any
 from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, write_atomically
 from instructlab_pipeline.sdg.accounts import facts_of
 from instructlab_pipeline.sdg.engine import Settings
-from instructlab_pipeline.sdg.flows import chosen_flows
-from instructlab_pipeline.sdg.leaves import Leaf, read_leaves
+from instructlab_pipeline.sdg.flows import Flow, chosen_flows
+from instructlab_pipeline.sdg.leaves import KNOWLEDGE, MULTIPLE_CHOICE, Leaf, read_leaves
 from instructlab_pipeline.sdg.merge import NOTHING, Merger, Share
 from instructlab_pipeline.sdg.scheduler import Patience
 from instructlab_pipeline.sdg.selection import Quota
@@ -19,6 +19,7 @@ from instructlab_pipeline.sdg.studio import Demand, Studio
 from instructlab_pipeline.sdg.teachers import Address, model_of, open_teachers, require_teacher
 from instructlab_pipeline.stage import Context, unkeyed
 
+MULTIPLE_CHOICE_METRIC = "mcq_accuracy"
 FUNNEL = "funnel.json"
 FLOWS = "flows"  # the flows as they were used, so that a sample's prompts can be told years later
 
@@ -36,10 +37,19 @@ class SdgInputs:
     sdg_teacher_model: str | None
     sdg_judge_model: str | None
     sdg_flows: str | None = unkeyed()  # their content is in the fingerprint
+    eval_metrics: tuple[str, ...] = unkeyed()  # and so is whether they need multiple-choice items
     sdg_teacher_endpoint: str | None = unkeyed()
     sdg_judge_endpoint: str | None = unkeyed()
     sdg_batch_size: int = unkeyed()
     sdg_num_workers: int = unkeyed()
+
+    @property
+    def flows(self) -> Mapping[str, Flow]:
+        """By kind; the one for multiple choice only where such items are asked for."""
+        flows = chosen_flows(self.sdg_flows)
+        if MULTIPLE_CHOICE_METRIC not in self.eval_metrics:
+            del flows[MULTIPLE_CHOICE]
+        return flows
 
     @property
     def teacher(self) -> Address:
@@ -62,7 +72,7 @@ def fingerprint(inputs: SdgInputs) -> str:
         UsageError: no teacher, or its model must be named.
         ServiceError: an endpoint that must be asked does not answer.
     """
-    flows = [flow.digest for flow in chosen_flows(inputs.sdg_flows).values()]
+    flows = [flow.digest for flow in inputs.flows.values()]
     return " ".join([model_of(inputs.teacher), model_of(inputs.judge), digest_of(flows)])
 
 
@@ -78,22 +88,32 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
     shares, models = asyncio.run(_generate(demands, inputs, context))
     for flow in {demand.flow.name: demand.flow for demand in demands}.values():
         write_atomically(context.folder / FLOWS / f"{flow.name}.yaml", flow.text)
-    funnels = {share.path: share.funnel() for share in shares}
+    funnels = {share.name: share.funnel() for share in shares}
     write_atomically(context.folder / FUNNEL, json.dumps(funnels, indent=2, ensure_ascii=False) + "\n")
     _tell_shortfalls(funnels, context)
     return facts_of(shares, models)
 
 
 def _demands(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
-    flows = chosen_flows(inputs.sdg_flows)
     evaluation = math.ceil(inputs.eval_num_samples / len(leaves))
-    return [
+    own = [
         Demand(
             leaf=leaf,
-            flow=flows[leaf.kind],
+            flow=inputs.flows[leaf.kind],
             quotas=[Quota(training=inputs.sdg_scale_factor * len(leaf.seed_examples), evaluation=evaluation)],
         )
         for leaf in leaves
+    ]
+    return [*own, *_multiple_choice(leaves, inputs)]
+
+
+def _multiple_choice(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
+    """As many items as the evaluation asks, spread over the knowledge leaves; none unless a metric needs them."""
+    flow = inputs.flows.get(MULTIPLE_CHOICE)
+    with_documents = [leaf for leaf in leaves if leaf.kind == KNOWLEDGE] if flow else []
+    share = math.ceil(inputs.eval_num_samples / max(len(with_documents), 1))
+    return [
+        Demand(leaf=leaf, flow=flow, quotas=[Quota(training=0, evaluation=share)]) for leaf in with_documents if flow
     ]
 
 
@@ -128,10 +148,11 @@ async def _generate(
 
 def _tell_shortfalls(funnels: Mapping[str, Mapping[str, Any]], context: Context) -> None:
     for path, funnel in funnels.items():
-        if funnel["shortfall"]:
+        if funnel["shortfall"] or funnel["evaluation"] < funnel["evaluation_target"]:
             reasons = ", ".join(f"{count} {reason}" for reason, count in funnel["rejected"].items())
             context.events.point(
                 "notice",
-                message=f"{path}: {funnel['accepted']} of {funnel['target']} samples, and no more to be had "
+                message=f"{path}: {funnel['accepted']} of {funnel['target']} samples, {funnel['evaluation']} of "
+                f"{funnel['evaluation_target']} evaluation items, and no more to be had "
                 f"({reasons or 'none was rejected'})",
             )

@@ -26,6 +26,11 @@ class Demand:
     flow: Flow
     quotas: list[Quota]
 
+    @property
+    def name(self) -> str:
+        """What it is called where leaves are listed."""
+        return f"{self.leaf.path} (multiple choice)" if self.flow.choices else self.leaf.path
+
     def raise_by(self, missing: Quota) -> None:
         last = self.quotas[-1]
         self.quotas.append(
@@ -55,7 +60,12 @@ class Studio:
         if unknown:
             await self._make(unknown, shelf, parts)
         return [
-            Share(path=demand.leaf.path, flow=demand.flow.name, part=parts[order], quota=demand.quotas[0])
+            Share(
+                name=demand.name,
+                held_out_in="multiple_choice" if demand.flow.choices else "evaluation",
+                part=parts[order],
+                quota=demand.quotas[0],
+            )
             for order, demand in enumerate(demands)
         ]
 

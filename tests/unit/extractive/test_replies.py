@@ -67,7 +67,7 @@ def test_a_task_that_no_skill_takes_gets_nothing():
         (
             "poem",
             "",
-            "the schemas question_answer_pairs, instructions, contexts, answer, verdict, and not 'poem'",
+            "choice, instructions, contexts, answer, verdict, and not 'poem'",
         ),
         ("question_answer_pairs", "<form>fact</form>", "no <document>"),
         ("instructions", "<task>t</task><count>many</count><batch>0</batch>", "<count> holds 'many', not a number"),

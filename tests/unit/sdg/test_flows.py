@@ -7,7 +7,7 @@ import pytest
 from instructlab_pipeline.errors import SourceError, UsageError
 from instructlab_pipeline.sdg.flows import BUILT_IN, built_in_flow, chosen_flows, load_flow
 
-KINDS = ("knowledge", "freeform", "grounded")
+KINDS = ("knowledge", "freeform", "grounded", "multiple_choice")
 VALUES = {
     "task": "T",
     "domain": "D",
@@ -19,9 +19,12 @@ VALUES = {
     "question": "The question?",
     "answer": "The answer.",
     "context": "The context.",
+    "choices": ["The answer.", "One.", "Two.", "Three."],
 }
 PROTOCOL = {
     "question_answer_pairs": {"domain", "document", "form", "example", "count", "batch"},
+    "multiple_choice_items": {"domain", "document", "form", "example", "count", "batch"},
+    "choice": {"document", "question", "choice"},
     "instructions": {"task", "example", "count", "batch"},
     "contexts": {"task", "example", "count", "batch"},
     "answer": {"task", "example", "instruction"},
@@ -95,6 +98,20 @@ def test_a_mistake_in_a_flow_is_named_with_its_line(tmp_path, old, new, words):
     assert 1 <= number <= text.count("\n") + 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("choices: [answer, wrong_1", "choices: [wrong_2, wrong_1", "'answer' was expected"),
+        ("choices: [answer, wrong_1", "choices: [answer, wrong_4, wrong_1", "no step makes the row's `wrong_4`"),
+        ("choices: [answer, wrong_1, wrong_2, wrong_3]\n", "", "has `choices`, and no other one has"),
+        ("same: {chosen: answer}", "same: {picked: answer}", "`picked: answer`: one must be in the reply"),
+    ],
+)
+def test_a_mistake_in_a_multiple_choice_flow_is_named(tmp_path, old, new, words):
+    lines, _ = complaints(tmp_path, old, new, kind="multiple_choice")
+    assert any(words in line for line in lines)
+
+
 def test_the_line_is_that_of_the_mistake(tmp_path):
     lines, path = complaints(tmp_path, "kind: freeform", "kind: poem")
     assert lines[0].startswith(f"{path}:4: kind:")
@@ -141,6 +158,7 @@ def test_a_flow_of_the_user_s_own_takes_the_place_of_the_built_in_one_for_its_ki
             "knowledge": "terms",
             "freeform": "freeform",
             "grounded": "grounded",
+            "multiple_choice": "multiple_choice",
         }
 
 

@@ -26,7 +26,9 @@ def share(tmp_path):
             examples={},
             tally=Tally(),
         )
-        return Share(path=name, flow="freeform", part=part, quota=Quota(training=training, evaluation=evaluation))
+        return Share(
+            name=name, held_out_in="evaluation", part=part, quota=Quota(training=training, evaluation=evaluation)
+        )
 
     return make
 
@@ -101,7 +103,7 @@ def test_the_funnel_adds_up_and_shows_an_example_of_each_reason(share, tmp_path)
     for share_ in shares:
         funnel = share_.funnel()
         assert funnel["candidates"] == funnel["accepted"] + funnel["evaluation"] + sum(funnel["rejected"].values())
-        assert {(share_.path, reason): count for reason, count in funnel["rejected"].items()}.items() <= reasons.items()
+        assert {(share_.name, reason): count for reason, count in funnel["rejected"].items()}.items() <= reasons.items()
     assert shares[1].funnel()["examples"]["duplicate"] == {"question": "Who?", "detail": "like one of a: Who?"}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from instructlab_pipeline.sdg.extractive.choices import answers_to, items_of
 from instructlab_pipeline.sdg.extractive.facts import facts_of
 from instructlab_pipeline.sdg.extractive.skills import MOST, Example, Skill, skill_for
 from instructlab_pipeline.sdg.extractive.variety import batch_of
@@ -16,7 +17,7 @@ from instructlab_pipeline.sdg.extractive.verdicts import Case, verdict
 from instructlab_pipeline.sdg.extractive.wordings import pairs
 
 _TAG = re.compile(
-    r"<(domain|document|form|task|example|context|instruction|question|answer|count|batch)>(.*?)</\1>", re.DOTALL
+    r"<(domain|document|form|task|example|context|instruction|question|answer|choice|count|batch)>(.*?)</\1>", re.DOTALL
 )
 
 
@@ -30,6 +31,7 @@ class Request:
 
     tags: Mapping[str, str]
     examples: Sequence[Example]
+    choices: Sequence[str]
     schema: Mapping[str, Any]
 
     def text(self, tag: str) -> str:
@@ -68,6 +70,7 @@ def read_prompt(prompt: str, schema: Mapping[str, Any]) -> Request:
     return Request(
         tags=dict(reversed([(tag, text) for tag, text in found if tag != "example"])),
         examples=[_example(text) for tag, text in found if tag == "example"],
+        choices=[text for tag, text in found if tag == "choice"],
         schema=schema,
     )
 
@@ -83,6 +86,18 @@ def _pairs(request: Request) -> dict[str, Any]:
     every = pairs(facts_of(document), form=request.text("form"), seed=seed)
     batch = batch_of(every, batch=request.number("batch"), count=request.number("count"))
     return {"pairs": [{"question": pair.question, "answer": pair.answer} for pair in batch]}
+
+
+def _items(request: Request) -> dict[str, Any]:
+    document = request.text("document")
+    every = items_of(facts_of(document), form=request.text("form"), seed=sha256(document.encode()).hexdigest())
+    batch = batch_of(every, batch=request.number("batch"), count=request.number("count"))
+    return {"items": [dict(item) for item in batch]}
+
+
+def _choice(request: Request) -> dict[str, Any]:
+    answers = answers_to(request.text("question"), facts_of(request.text("document")))
+    return {"chosen": next((choice for choice in request.choices if choice in answers), "none")}
 
 
 def _instructions(request: Request) -> dict[str, Any]:
@@ -116,6 +131,8 @@ def _verdict(request: Request) -> dict[str, Any]:
 
 WRITERS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "question_answer_pairs": _pairs,
+    "multiple_choice_items": _items,
+    "choice": _choice,
     "instructions": _instructions,
     "contexts": _contexts,
     "answer": _answer,
