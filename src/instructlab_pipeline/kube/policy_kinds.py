@@ -3,7 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from instructlab_pipeline.kube import policy_json, policy_uris
-from instructlab_pipeline.kube.cel import finds, first_fault, first_in, in_quotes, listed, matches, quoted, sentence
+from instructlab_pipeline.kube.cel import (
+    NO_FAULT,
+    finds,
+    first_fault,
+    first_in,
+    in_quotes,
+    listed,
+    matches,
+    quoted,
+    sentence,
+)
 from instructlab_pipeline.kube.policy_quantities import size_fault
 from instructlab_pipeline.params import kinds
 from instructlab_pipeline.params.kubernetes import LABEL, LONGEST_SUBDOMAIN, SUBDOMAIN
@@ -15,7 +25,7 @@ _HUGE = r"-?[0-9.]*[1-9][0-9.]*[eE][+]?0*(3(09|[1-9][0-9])|[4-9][0-9]{2}|[0-9]{4
 
 def faults_of(kind: kinds.Kind, value: str) -> list[str]:
     """The faults of `value`, an expression of a text that is not empty; each is asked where those before it are ''."""
-    return [fault(value) for fault in FAULTS[kind.name, kind.valid]]
+    return [fault(value) for fault in FAULTS.get((kind.name, kind.valid), (_anything,))]
 
 
 def _integer(value: str, *more: tuple[str, str]) -> str:
@@ -59,6 +69,21 @@ def _unit_float(value: str) -> str:
 
 def _boolean(value: str) -> str:
     return first_fault((f"!({value}.lowerAscii() in ['true', 'false'])", quoted("is neither true nor false")))
+
+
+def _anything(_value: str) -> str:
+    """A kind without a rule here is left to the command line; a test asks for the rule."""
+    return NO_FAULT
+
+
+def _paths(value: str) -> str:
+    paths = f"{value}.split(',').map(n, n.trim())"
+    fault = first_fault(
+        ("n == ''", quoted("has an empty path between its commas")),
+        policy_uris.control_character("n"),
+        (f"{paths}.filter(m, m == n).size() > 1", sentence(quoted("names "), "n", quoted(" twice"))),
+    )
+    return first_in(f"{paths}.map(n, {fault})")
 
 
 def _metrics(value: str) -> str:
@@ -146,6 +171,7 @@ FAULTS: Mapping[tuple[str, str], Sequence[Callable[[str], str]]] = {
         (kinds.SEMANTIC_VERSION, _semantic_version),
         (kinds.SIZE, size_fault),
         (kinds.METRICS_LIST, _metrics),
+        (kinds.PATHS, _paths),
         (kinds.METRICS_FORMAT, _metrics_format),
         (kinds.TRAINING_API, _training_api),
         (kinds.SWITCH, _switch),
@@ -156,6 +182,7 @@ FAULTS: Mapping[tuple[str, str], Sequence[Callable[[str], str]]] = {
         (kinds.BASE_IMAGE, policy_uris.base_image_fault),
         (kinds.ENDPOINT, policy_uris.endpoint_fault),
         (kinds.WEBHOOK, policy_uris.webhook_fault),
+        (kinds.REMOTE_ENDPOINT, policy_uris.webhook_fault),
         (kinds.KUBERNETES_NAME, _kubernetes_name),
         (kinds.EXTENDED_RESOURCE, _extended_resource),
         (kinds.NODE_SELECTOR, policy_json.node_selector_fault),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructlab_pipeline.kube import configmap, policy
+from instructlab_pipeline.kube.policy_kinds import FAULTS
 from instructlab_pipeline.params.layers import resolve_layers
 from instructlab_pipeline.params.table import ALIASES, PARAMETERS, PROFILES
 from servers.admission import Policy
@@ -198,6 +199,10 @@ def test_the_policy_looks_at_configmaps_of_one_name_only():
     assert rule["resources"] == ["configmaps"]
 
 
-def test_every_parameter_has_a_rule():
+def test_every_kind_of_value_has_a_rule():
+    assert {(parameter.kind.name, parameter.kind.valid) for parameter in PARAMETERS.values()} <= set(FAULTS)
+
+
+def test_every_parameter_has_a_variable():
     variables = {each["name"] for each in policy.policy()["spec"]["variables"]}
     assert set(PARAMETERS) | set(ALIASES) <= variables
