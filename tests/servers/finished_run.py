@@ -44,6 +44,7 @@ def finished_run(folder: Path, *, uri: str, shards: int = 2, shard_bytes: int = 
         output_overwrite_version=False,
         output_modelcar_base_image=None,
         output_signing_key=None,
+        output_model_registry_url=None,
         parameters={"sdg_base_model": "s3://bucket/base", "train_seed": 42, "output_oci_model_uri": uri},
     )
 

@@ -192,7 +192,7 @@ def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> Non
     if "eval_final" in stages:
         require_evaluable(parameters)
     if "publish" in stages:
-        require_destination(parameters.output_oci_model_uri)
+        require_destination(parameters.output_oci_model_uri, parameters.output_model_registry_url)
         require_signing_key(parameters.output_signing_key)
 
 

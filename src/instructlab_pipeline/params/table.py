@@ -430,6 +430,12 @@ class Parameters:
         "The image whose layers come below the model's, for runtimes that start the image as a container, such as "
         "KServe's sidecar mode, which needs a shell in it. Where unset, the image holds the model alone.",
     )
+    output_model_registry_url: str | None = OUTPUT.addition(
+        kinds.WEBHOOK,
+        None,
+        "The address of a Kubeflow Model Registry in which the published model is entered. Its token, if it wants one, "
+        "comes from MODEL_REGISTRY_TOKEN, in a cluster from the service account.",
+    )
     output_signing_key: str | None = OUTPUT.addition(
         kinds.TEXT,
         None,

@@ -1,7 +1,7 @@
 """The user's name and password for a registry, from where docker, podman and skopeo keep them.
 
 Searched in podman's order; the first file that knows the registry decides. Kubernetes' dockerconfigjson is the same
-format: point REGISTRY_AUTH_FILE at it.
+format: point REGISTRY_AUTH_FILE at the file, or at the folder where the secret is mounted.
 """
 
 import base64
@@ -17,6 +17,8 @@ from instructlab_pipeline.errors import UsageError
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
+LEGACY = ".dockercfg"  # the key of Kubernetes' older secrets: the logins alone
+IN_FOLDERS = ("config.json", ".dockerconfigjson", LEGACY)  # docker's own name, and the keys of mounted secrets
 HELPER_TIMEOUT_S = 30
 
 
@@ -36,14 +38,19 @@ class Credentials:
 def auth_files() -> list[Path]:
     """The places to search, in order, whether they exist or not."""
     if chosen := os.environ.get("REGISTRY_AUTH_FILE"):
-        return [Path(chosen)]
+        return [_in_folder(Path(chosen)) if Path(chosen).is_dir() else Path(chosen)]
     home = Path(os.environ.get("HOME", "/"))  # a container's user may have none
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return [
         *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
         Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json",
-        Path(os.environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
+        _in_folder(Path(os.environ.get("DOCKER_CONFIG") or home / ".docker")),
     ]
+
+
+def _in_folder(folder: Path) -> Path:
+    """The auth file in a folder, which may be a mounted secret."""
+    return next((folder / name for name in IN_FOLDERS if (folder / name).is_file()), folder / IN_FOLDERS[0])
 
 
 def find_credentials(registry: str, repository: str) -> Credentials | None:
@@ -124,4 +131,4 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is no readable JSON: {type(error).__name__}", remedy="mend or delete it") from None
     if not isinstance(document, dict):
         raise UsageError(f"{path} is not a JSON object", remedy="mend or delete it")
-    return document
+    return {"auths": document} if path.name == LEGACY else document

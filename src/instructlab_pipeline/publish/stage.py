@@ -13,16 +13,17 @@ from typing import Any
 
 from instructlab_pipeline import __version__
 from instructlab_pipeline.artifacts import Artifact, Facts, write_atomically
-from instructlab_pipeline.errors import GateError
+from instructlab_pipeline.errors import GateError, UsageError
 from instructlab_pipeline.publish.attachments import Subject, attach, sign, signed
 from instructlab_pipeline.publish.base_image import BaseImage, open_base
 from instructlab_pipeline.publish.blob import SealedFile
-from instructlab_pipeline.publish.card import annotations, model_card
+from instructlab_pipeline.publish.card import PREFIX, annotations, model_card
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.image import LAYER_FILES, Entry, Layer, layers
 from instructlab_pipeline.publish.layout import open_layout, require_usable
 from instructlab_pipeline.publish.memory import Memory
+from instructlab_pipeline.publish.model_registry import Registration, register
 from instructlab_pipeline.publish.origin import Making, Origin
 from instructlab_pipeline.publish.presence import absence
 from instructlab_pipeline.publish.proof import card_document, materials, provenance, test_result
@@ -52,18 +53,25 @@ class PublishInputs:
     output_overwrite_version: bool = unkeyed()
     output_modelcar_base_image: str | None
     output_signing_key: str | None
+    output_model_registry_url: str | None
     parameters: Mapping[str, Any] = unkeyed()  # all of them: for the provenance, which tells of what was done
 
 
-def require_destination(output_oci_model_uri: str) -> None:
+def require_destination(output_oci_model_uri: str, output_model_registry_url: str | None) -> None:
     """Refuse a destination that publishing could only fail at; asks no server.
 
     Raises:
-        UsageError: it is a layout on disk that cannot be written.
+        UsageError: it is a layout on disk that cannot be written, or that a model registry could not speak of.
     """
     reference = parse(output_oci_model_uri)
-    if not isinstance(reference, RegistryReference):
-        require_usable(reference.directory)
+    if isinstance(reference, RegistryReference):
+        return
+    require_usable(reference.directory)
+    if output_model_registry_url is not None:
+        raise UsageError(
+            f"a model registry leads others to the image, but {reference} is on this machine alone",
+            remedy="publish to a registry, or leave output_model_registry_url unset",
+        )
 
 
 def require_signing_key(output_signing_key: str | None) -> None:
@@ -162,6 +170,8 @@ async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> Push
         pushed = await push(image, destination, memory=memory, events=context.events)
         await _prove(plan, pushed, inputs, destination)
         await tag_all(plan.tags, pushed, destination)
+    if inputs.output_model_registry_url is not None:
+        await register(_registration(plan, pushed), inputs.output_model_registry_url)
     return pushed
 
 
@@ -201,6 +211,19 @@ async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination
     await attach(signed(documents, plan.signer) if plan.signer else documents, subject, destination)
     if plan.signer:
         await sign(subject, plan.signer, destination)
+
+
+def _registration(plan: _Plan, pushed: Pushed) -> Registration:
+    told = annotations(plan.origin)
+    facts = {name: told[f"{PREFIX}.{name}"] for name in ("base-model", "taxonomy", "taxonomy.commit", "dataset.digest")}
+    metrics = {name: float(metric["tuned"]) for name, metric in plan.origin.verdict["metrics"].items()}
+    return Registration(
+        name=plan.origin.name,
+        version=plan.origin.version,
+        uri=f"oci://{plan.reference.pinned(pushed.digest)}",
+        description=told["org.opencontainers.image.description"],
+        properties={**facts, **metrics},
+    )
 
 
 def _untagged(reference: Reference) -> str:

@@ -65,6 +65,7 @@ ADDITIONS = {
     "output_registry_insecure": False,
     "output_overwrite_version": False,
     "output_modelcar_base_image": None,
+    "output_model_registry_url": None,
     "output_signing_key": None,
     "sdg_repo_secret": "taxonomy-repo-secret",
     "sdg_teacher_secret": "teacher-secret",

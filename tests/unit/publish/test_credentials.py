@@ -88,6 +88,20 @@ def test_a_password_is_never_part_of_the_representation(write):
     assert "very-secret" not in repr(find_credentials("quay.io", "a"))
 
 
+@pytest.mark.parametrize("variable", ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG"])
+@pytest.mark.parametrize("key", [".dockerconfigjson", ".dockercfg", "config.json"])
+def test_a_mounted_kubernetes_secret_is_an_auth_file(tmp_path, monkeypatch, variable, key):
+    """As the kubelet mounts one: the key is a link to a link."""
+    logins = {"quay.io": {"auth": encoded("robot:token")}}
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data" / key).write_text(json.dumps(logins if key == ".dockercfg" else {"auths": logins}))
+    (tmp_path / key).symlink_to(f"..data/{key}")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setenv(variable, str(tmp_path))
+    found = find_credentials("quay.io", "org/name")
+    assert (found.username, found.password, found.origin) == ("robot", "token", tmp_path / key)
+
+
 @pytest.fixture
 def helper(tmp_path, monkeypatch):
     """A credential helper as docker's, which knows one registry."""
