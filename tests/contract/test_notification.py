@@ -1,7 +1,10 @@
 """The message at a run's end, to a real webhook; and that nothing about it ever changes how the run ends."""
 
+import json
+
 import pytest
 
+from instructlab_pipeline.cli.notification import tell_end
 from instructlab_pipeline.notification import deliver, message
 from servers.command import command
 from servers.loopback import free_port
@@ -92,6 +95,21 @@ def test_a_run_that_fails_says_why_and_ends_with_its_own_code(tmp_path):
     assert not body["ok"]
     assert body["error"]["exit_code"] == 3
     assert "no-model" in body["text"]
+
+
+@pytest.mark.parametrize(("state", "ok"), [("SUCCEEDED", True), ("FAILED", False)])
+def test_the_last_step_of_a_pipeline_tells_how_it_ended(tmp_path, state, ok):
+    with webhook() as hook:
+        record = {"parameters": {"notify_webhook_url": {"value": hook.url, "origin": "pipeline inputs"}}}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        tell_end(str(tmp_path), state)
+    ((body, _),) = hook.messages
+    assert body["ok"] is ok
+    assert ok or state in body["text"]
+
+
+def test_a_pipeline_without_a_webhook_tells_nobody(tmp_path):
+    tell_end(str(tmp_path), "FAILED")
 
 
 def test_a_webhook_that_refuses_changes_nothing_but_a_line(tmp_path, model):

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import click
 
-from instructlab_pipeline.errors import Interrupted, ServiceError, WorkerError
+from instructlab_pipeline.cli.notification import tell_end
+from instructlab_pipeline.errors import Interrupted, PipelineError, ServiceError, WorkerError
 from instructlab_pipeline.s3.remote import RemoteFolder
 
 RETRIED = frozenset(kind.exit_code for kind in (ServiceError, WorkerError, Interrupted))
@@ -79,6 +81,8 @@ def published(facts: Mapping[str, Any]) -> Published:
 def finish(run_dir: str, *, state: str, report: Any) -> None:
     """Tell how the run ended, and leave no training job behind. What cannot be done here must not fail the run."""
     click.echo(f"the pipeline ended: {state}")
+    with suppress(PipelineError):
+        tell_end(run_dir, state)
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
         command("kube", "clean", "--run-dir", run_dir)
     click.echo(command("status", run_dir).stdout)

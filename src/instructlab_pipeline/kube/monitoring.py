@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from instructlab_pipeline import __version__
 from instructlab_pipeline.kube.manifests_secrets import S3_KEYS
 from instructlab_pipeline.kube.names import IMAGE, NAME_LABEL, SERVICE_ACCOUNT
 from instructlab_pipeline.kube.security import hardened
@@ -37,7 +38,7 @@ def deployment() -> Manifest:
     secret = PARAMETERS["s3_secret"].defaults[PROFILES[0]]
     container = {
         "name": "metrics",
-        "image": f"{IMAGE}:latest-cpu",
+        "image": f"{IMAGE}:{__version__}-cpu",
         "args": ["metrics", RUNS, "--serve", str(PORT)],
         "env": [_variable(key, str(secret)) for key in S3_KEYS],
         "ports": [{"name": "metrics", "containerPort": PORT}],

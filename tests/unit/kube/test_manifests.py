@@ -22,9 +22,20 @@ EXCERPTS = {
     "dev": ["sdg_batch_size=16", "sdg_num_workers=4", "train_num_workers=2", "train_memory_per_worker=120Gi"],
     "prod": ["sdg_batch_size=32", "sdg_num_workers=8", "train_num_workers=4", "train_memory_per_worker=200Gi"],
 }
-needs_kustomize = pytest.mark.skipif(
-    not (shutil.which("kubectl") or shutil.which("kustomize")), reason="neither kubectl nor kustomize is installed"
-)
+
+
+def kustomize():
+    """The command that builds a folder; None where there is none, or one from before kustomize 4."""
+    if shutil.which("kustomize"):
+        return ["kustomize", "build"]
+    if not shutil.which("kubectl"):
+        return None
+    told = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True, timeout=60, check=False)
+    return ["kubectl", "kustomize"] if "Kustomize Version" in told.stdout else None
+
+
+KUSTOMIZE = kustomize()
+needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason="neither kustomize nor a kubectl with it is installed")
 
 
 def loaded(name):
@@ -33,8 +44,7 @@ def loaded(name):
 
 def built(folder):
     """What `kubectl apply -k` would send, by kind and name."""
-    command = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*KUSTOMIZE, str(folder)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(done.stdout)}
 
@@ -68,6 +78,14 @@ def test_an_overlay_lists_every_parameter_of_its_environment(profile):
     assert texts == configmap.texts_of(resolve_layers(profile, []))
     both = ["k8s_storage_class_name=gp3-csi", "train_gpu_identifier=nvidia.com/gpu"]
     assert {*EXCERPTS[profile], *both} <= set(generator["literals"])
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith("kustomization.yaml")])
+def test_what_a_kustomization_lists_is_there(name):
+    listed = loaded(name)
+    generated = [file for generator in listed.get("configMapGenerator", ()) for file in generator.get("files", ())]
+    for place in (*listed["resources"], *generated):
+        assert (DEPLOY / name).parent.joinpath(place).exists()
 
 
 @needs_kustomize
