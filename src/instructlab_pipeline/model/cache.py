@@ -1,13 +1,12 @@
 """The model's files in a cache that runs share: each fetched once, resumed where it stopped, verified when whole.
 
 A folder of the cache is named for its listing, so a changed object gets a new folder. A file under its own name is
-complete; while it grows it ends in `.part`.
+complete; while it grows it ends in `.part` (see `pieces`).
 """
 
 import asyncio
 import fcntl
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ from pathlib import Path
 
 from instructlab_pipeline.errors import ServiceError, boundary
 from instructlab_pipeline.events import Events
+from instructlab_pipeline.model.pieces import Part, fetch_piece
 from instructlab_pipeline.model.source import Entry, Source, listing_digest
 
-PIECE_BYTES = 16 << 20  # of one request
-NUM_FILES = 8  # fetched at once
+NUM_PIECES = 8  # fetched at once, of one file or of several
 MD5 = re.compile(r"[0-9a-f]{32}")  # an ETag that is the content's digest; that of a multipart upload is not
 REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
 
@@ -51,7 +50,10 @@ def fetched(source: Source, entries: Sequence[Entry], cache: Path, events: Event
     with boundary(ServiceError, f"fetching {source.uri} into {folder}", remedy=REMEDY), _held(folder, events):
         missing = [entry for entry in entries if not (folder / entry.name).exists()]
         fetch = Fetch(source=source, folder=folder, events=events, total=sum(entry.size for entry in missing))
-        asyncio.run(_fetch_all(fetch, missing))
+        try:
+            asyncio.run(_fetch_all(fetch, missing))
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
     return folder
 
 
@@ -70,50 +72,50 @@ def _held(folder: Path, events: Events) -> Iterator[None]:
 
 async def _fetch_all(fetch: Fetch, entries: Sequence[Entry]) -> None:
     """Largest first, so that no large file is left to go alone at the end; the first error ends them all."""
-    limit = asyncio.Semaphore(NUM_FILES)
+    limit = asyncio.Semaphore(NUM_PIECES)
+    async with asyncio.TaskGroup() as files:
+        for entry in sorted(entries, key=lambda entry: -entry.size):
+            files.create_task(_fetch_file(fetch, entry, limit))
 
-    async def within_limit(entry: Entry) -> None:
+
+async def _fetch_file(fetch: Fetch, entry: Entry, limit: asyncio.Semaphore) -> None:
+    async def within_limit(span: tuple[int, int]) -> None:
         async with limit:
-            await _fetch_file(fetch, entry)
+            await fetch_piece(fetch.source, entry, part, span, fetch.advance)
 
-    await asyncio.gather(*map(within_limit, sorted(entries, key=lambda entry: -entry.size)))
-
-
-async def _fetch_file(fetch: Fetch, entry: Entry) -> None:
     target = fetch.folder / entry.name
-    part = target.with_name(f"{target.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab") as file:
-        start = file.tell()
-        fetch.advance(start)
-        while start < entry.size:
-            piece = await fetch.source.read(entry, start, min(start + PIECE_BYTES, entry.size))
-            if not piece:
-                break
-            file.write(piece)
-            start += len(piece)
-            fetch.advance(len(piece))
+    with Part(target, entry.size) as part:
+        missing = part.missing()
+        fetch.advance(entry.size - sum(end - start for start, end in missing))
+        async with asyncio.TaskGroup() as pieces:
+            for span in missing:
+                pieces.create_task(within_limit(span))
     await asyncio.to_thread(_complete, part, target, entry, fetch.source.uri)
 
 
-def _complete(part: Path, target: Path, entry: Entry, uri: str) -> None:
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, out of the groups that it passed through."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _complete(part: Part, target: Path, entry: Entry, uri: str) -> None:
     """Give the part its name if it is what was listed, else take it away.
 
     Raises:
-        ServiceError: what arrived has another size or digest.
+        ServiceError: what arrived has another digest.
     """
-    size = part.stat().st_size
-    if size != entry.size:
-        complaint = f"{size} bytes arrived instead of {entry.size}"
-    elif MD5.fullmatch(entry.version) and _md5(part) != entry.version:
-        complaint = "the bytes that arrived do not match the ETag"
+    wrong = MD5.fullmatch(entry.version) and _md5(part.path) != entry.version
+    if not wrong:
+        part.path.replace(target)
     else:
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
-        return
-    part.unlink()
-    raise ServiceError(f"{uri}: {entry.name}: {complaint}", remedy="run the same command again")
+        part.path.unlink()
+    part.forget()
+    if wrong:
+        raise ServiceError(
+            f"{uri}: {entry.name}: the bytes that arrived do not match the ETag", remedy="run the same command again"
+        )
 
 
 def _md5(path: Path) -> str:

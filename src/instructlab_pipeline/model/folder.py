@@ -1,6 +1,7 @@
 """`file:PATH`: a base model in a folder of this machine."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,13 +24,13 @@ class FolderSource:
         files = (Path(root) / name for root, _, names in os.walk(self.folder) for name in names)
         return [self._entry(path) for path in files]
 
-    async def read(self, entry: Entry, start: int, end: int) -> memoryview:
+    async def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
         path = self.folder / entry.name
         with path.open("rb") as file:
             if self._entry(path) != entry:
                 raise SourceError(f"{path} changed while it was copied", remedy="run the same command again")
             file.seek(start)
-            return memoryview(file.read(end - start))
+            yield memoryview(file.read(end - start))
 
     def _entry(self, path: Path) -> Entry:
         try:

@@ -1,13 +1,14 @@
 """`s3://bucket/prefix`: a base model on AWS or on any server that speaks S3, through obstore."""
 
+import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.model.source import Entry
 from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket, s3_boundary
@@ -15,10 +16,14 @@ from instructlab_pipeline.s3.store import open_bucket, s3_boundary
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+CHUNK_BYTES = 1 << 20  # at most this is lost where a connection breaks
+PATIENCE_S = 45.0
+PIECE_TIMEOUT_S = 3600.0  # of a whole piece: no line is so slow
+
 
 class BucketSource:
-    def __init__(self, uri: str, settings: Settings | None = None) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, settings: Settings | None = None, *, patience_s: float = PATIENCE_S) -> None:
+        self.uri, self.patience_s = uri, patience_s
         self.settings = settings or Settings.from_environment(os.environ)
         parts = urlsplit(uri)
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
@@ -37,7 +42,7 @@ class BucketSource:
             )
         return self._entries(found)
 
-    async def read(self, entry: Entry, start: int, end: int) -> memoryview:
+    async def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
         import obstore
 
         key = f"{self.prefix}/{entry.name}".lstrip("/")
@@ -45,12 +50,24 @@ class BucketSource:
         if entry.version:
             options["if_match"] = f'"{entry.version}"'
         with self._boundary():
-            reply = await obstore.get_async(self._store, key, options=options)
-            return memoryview(await reply.bytes_async())
+            reply = await self._patiently(obstore.get_async(self._store, key, options=options))
+            stream = reply.stream(min_chunk_size=CHUNK_BYTES).__aiter__()
+            while (data := await self._patiently(anext(stream, None))) is not None:
+                yield memoryview(data)
+
+    async def _patiently(self, awaited: Awaitable[Any]) -> Any:
+        """Give up on a server that keeps a connection open and says nothing; how fast it speaks does not matter."""
+        try:
+            return await asyncio.wait_for(awaited, self.patience_s)
+        except TimeoutError as error:
+            raise ServiceError(
+                f"{self.uri}: {self.settings.where} sent nothing for {self.patience_s:g} s",
+                remedy="check the network and the server, then run the same command again: it goes on where it stopped",
+            ) from error
 
     @cached_property
     def _store(self) -> "S3Store":
-        return open_bucket(self.bucket, self.settings)
+        return open_bucket(self.bucket, self.settings, timeout_s=PIECE_TIMEOUT_S)
 
     def _entries(self, found: Iterable[Any]) -> list[Entry]:
         """Names below the prefix; the empty objects that stand for folders are passed over."""

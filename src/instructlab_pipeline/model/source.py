@@ -1,6 +1,6 @@
 """What every place of a base model can do, whichever the scheme of its URI: list its files, and read a piece of one."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -34,8 +34,13 @@ class Source(Protocol):
         """
         ...
 
-    async def read(self, entry: Entry, start: int, end: int) -> memoryview:
-        """The bytes of `entry` from `start` to before `end`, of the version that was listed."""
+    def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
+        """The bytes of `entry` from `start` to before `end`, of the version that was listed, as they come.
+
+        Raises:
+            SourceError: they may not be read, or are of another version.
+            ServiceError: the connection broke, or nothing came for too long; another attempt may help.
+        """
         ...
 
 

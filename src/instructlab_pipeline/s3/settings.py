@@ -18,7 +18,7 @@ PLATFORM_CREDENTIALS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`endpoint` is empty for AWS itself."""
+    """`endpoint` is empty for AWS itself; `ca_bundle` is the path of the certificates to trust beside the system's."""
 
     access_key: str = ""
     secret_key: str = ""
@@ -26,6 +26,7 @@ class Settings:
     region: str = DEFAULT_REGION
     endpoint: str = ""
     platform_credentials: bool = False
+    ca_bundle: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -38,6 +39,7 @@ class Settings:
             region=next((values[name] for name in REGIONS if name in values), DEFAULT_REGION),
             endpoint=_endpoint(next((values[name] for name in ENDPOINTS if name in values), "")),
             platform_credentials=any(name in values for name in PLATFORM_CREDENTIALS),
+            ca_bundle=values.get("AWS_CA_BUNDLE", ""),
         )
 
     @property

@@ -5,8 +5,9 @@ import pytest
 
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.model.cache import PIECE_BYTES, fetched
+from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.folder import FolderSource
+from instructlab_pipeline.model.pieces import PIECE_BYTES
 
 SIZES = {"model.safetensors": 2 * PIECE_BYTES + 12345, "config.json": 17, "empty": 0}
 
@@ -21,9 +22,9 @@ class CountingSource(FolderSource):
     async def read(self, entry, start, end):
         if self.ends_after is not None and self.num_bytes >= self.ends_after:
             raise ServiceError("the server went away", remedy="wait")
-        piece = await super().read(entry, start, end)
-        self.num_bytes += len(piece)
-        return piece
+        async for data in super().read(entry, start, end):
+            self.num_bytes += len(data)
+            yield data
 
 
 @pytest.fixture
