@@ -33,7 +33,21 @@ class StallsAfter:
     sent_bytes: int
 
 
-Fault = Answers | CutsAfter | StallsAfter
+@dataclass(frozen=True)
+class CutsAnswerAfter:
+    """A connection is reset when the server has sent more than so many bytes on it."""
+
+    received_bytes: int
+
+
+@dataclass(frozen=True)
+class StallsAnswerAfter:
+    """Nothing more of what the server says is passed on when it has sent more than so many bytes."""
+
+    received_bytes: int
+
+
+Fault = Answers | CutsAfter | StallsAfter | CutsAnswerAfter | StallsAnswerAfter
 
 
 @dataclass
@@ -75,7 +89,7 @@ class FlakyProxy:
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection(HOST, self.target)
-        back = asyncio.create_task(_copy(upstream_reader, writer))
+        back = asyncio.create_task(self._pass_back(upstream_reader, writer))
         try:
             await self._pass_on(reader, upstream)
         finally:
@@ -89,17 +103,24 @@ class FlakyProxy:
             sent += len(chunk)
             upstream.write(chunk)
             await upstream.drain()
-            if self.faults and not isinstance(self.faults[0], Answers) and sent > self.faults[0].sent_bytes:
+            fault = self.faults[0] if self.faults else None
+            if isinstance(fault, CutsAfter | StallsAfter) and sent > fault.sent_bytes:
                 if isinstance(self.faults.pop(0), StallsAfter):
                     await asyncio.Event().wait()
                 return
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await reader.read(CHUNK_BYTES):
-            writer.write(chunk)
-            await writer.drain()
+    async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received = 0
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK_BYTES):
+                received += len(chunk)
+                fault = self.faults[0] if self.faults else None
+                if isinstance(fault, CutsAnswerAfter | StallsAnswerAfter) and received > fault.received_bytes:
+                    if isinstance(self.faults.pop(0), CutsAnswerAfter):
+                        writer.transport.abort()
+                    return
+                writer.write(chunk)
+                await writer.drain()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,101 @@
+"""A base model from a bucket behind a proxy that cuts, stalls and refuses."""
+
+import os
+from urllib.parse import urlsplit
+
+import pytest
+
+from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.model.cache import fetched
+from instructlab_pipeline.model.pieces import PIECE_BYTES
+from instructlab_pipeline.model.s3 import BucketSource
+from instructlab_pipeline.s3.settings import Settings
+from servers.flaky_proxy import Answers, CutsAnswerAfter, StallsAnswerAfter, flaky_proxy
+from servers.s3_server import s3_server
+
+URI = "s3://models/large"
+SIZE = 2 * PIECE_BYTES + 54_321
+
+
+@pytest.fixture(scope="module")
+def content():
+    return os.urandom(SIZE)
+
+
+@pytest.fixture(scope="module")
+def server(content):
+    with s3_server() as server:
+        server.create_bucket("models")
+        server.put("models", "large/model.safetensors", content)
+        server.put("models", "large/config.json", b"{}")
+        yield server
+
+
+@pytest.fixture
+def through(server):
+    """A source that reads through the proxy, and what it has asked for."""
+
+    def through(proxy, **options):
+        return Asking(URI, settings(server, f"http://{proxy.host}"), **options)
+
+    return through
+
+
+class Asking(BucketSource):
+    """Counts the bytes that arrive."""
+
+    received = 0
+
+    async def read(self, entry, start, end):
+        async for data in super().read(entry, start, end):
+            self.received += len(data)
+            yield data
+
+
+def settings(server, endpoint):
+    return Settings.from_environment(server.environment | {"AWS_S3_ENDPOINT": endpoint})
+
+
+def port_of(server):
+    return urlsplit(server.endpoint).port
+
+
+def fetch(source, cache):
+    folder = fetched(source, source.listing(), cache, Events())
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_cut_connections_are_gone_on_with_and_nothing_comes_twice(server, through, content, tmp_path):
+    cuts = [CutsAnswerAfter(3 << 20), CutsAnswerAfter(5 << 20), CutsAnswerAfter(1 << 20)]
+    with flaky_proxy(port_of(server), cuts) as proxy:
+        source = through(proxy)
+        assert fetch(source, tmp_path / "cache") == content
+        assert proxy.faults == []
+    assert source.received == SIZE + len(b"{}")
+
+
+def test_a_server_that_stops_in_the_middle_is_given_up_and_asked_again(server, through, content, tmp_path):
+    with flaky_proxy(port_of(server), [StallsAnswerAfter(3 << 20)]) as proxy:
+        source = through(proxy, patience_s=2.0)
+        assert fetch(source, tmp_path / "cache") == content
+    assert source.received == SIZE + len(b"{}")
+
+
+def test_after_a_server_went_away_only_what_is_missing_is_fetched(server, through, content, tmp_path):
+    with flaky_proxy(port_of(server), [StallsAnswerAfter(6 << 20)] * 20) as proxy:
+        broken = through(proxy, patience_s=2.0)
+        with pytest.raises(ServiceError, match="sent nothing for 2 s") as refusal:
+            fetch(broken, tmp_path / "cache")
+    assert "goes on where it stopped" in refusal.value.remedy
+    assert not list((tmp_path / "cache").rglob("model.safetensors"))
+    whole = Asking(URI, settings(server, server.endpoint))
+    assert fetch(whole, tmp_path / "cache") == content
+    assert 0 < whole.received < SIZE
+    assert whole.received + broken.received == SIZE + len(b"{}")
+
+
+def test_a_busy_server_is_asked_again(server, through, content, tmp_path):
+    with flaky_proxy(port_of(server), [Answers(503), Answers(500)]) as proxy:
+        assert fetch(through(proxy), tmp_path / "cache") == content
+        assert proxy.faults == []
