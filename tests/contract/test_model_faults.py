@@ -83,7 +83,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up_and_asked_again(server, t
 
 
 def test_after_a_server_went_away_only_what_is_missing_is_fetched(server, through, content, tmp_path):
-    with flaky_proxy(port_of(server), [StallsAnswerAfter(6 << 20)] * 20) as proxy:
+    with flaky_proxy(port_of(server), [StallsAnswerAfter(6 << 20)] * 2 + [StallsAnswerAfter(0)] * 100) as proxy:
         broken = through(proxy, patience_s=2.0)
         with pytest.raises(ServiceError, match="sent nothing for 2 s") as refusal:
             fetch(broken, tmp_path / "cache")

@@ -73,7 +73,7 @@ class FlakyProxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 if self.faults and isinstance(self.faults[0], Answers):
                     await self._answer(self.faults.pop(0), reader, writer)
                 else:

@@ -6,7 +6,6 @@ complete; while it grows it ends in `.part` (see `pieces`).
 
 import asyncio
 import fcntl
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -84,13 +83,23 @@ async def _fetch_file(fetch: Fetch, entry: Entry, limit: asyncio.Semaphore) -> N
             await fetch_piece(fetch.source, entry, part, span, fetch.advance)
 
     target = fetch.folder / entry.name
-    with Part(target, entry.size) as part:
+    md5 = entry.version if MD5.fullmatch(entry.version) else ""
+    with Part(target, entry.size, md5=md5) as part:
         missing = part.missing()
         fetch.advance(entry.size - sum(end - start for start, end in missing))
         async with asyncio.TaskGroup() as pieces:
             for span in missing:
                 pieces.create_task(within_limit(span))
-    await asyncio.to_thread(_complete, part, target, entry, fetch.source.uri)
+        right = await asyncio.to_thread(part.is_right)
+    part.forget()
+    if right:
+        part.path.replace(target)
+    else:
+        part.path.unlink()
+        raise ServiceError(
+            f"{fetch.source.uri}: {entry.name}: the bytes that arrived do not match the ETag",
+            remedy="run the same command again",
+        )
 
 
 def _first(error: BaseException) -> BaseException:
@@ -98,26 +107,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _complete(part: Part, target: Path, entry: Entry, uri: str) -> None:
-    """Give the part its name if it is what was listed, else take it away.
-
-    Raises:
-        ServiceError: what arrived has another digest.
-    """
-    wrong = MD5.fullmatch(entry.version) and _md5(part.path) != entry.version
-    if not wrong:
-        part.path.replace(target)
-    else:
-        part.path.unlink()
-    part.forget()
-    if wrong:
-        raise ServiceError(
-            f"{uri}: {entry.name}: the bytes that arrived do not match the ETag", remedy="run the same command again"
-        )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -5,8 +5,10 @@ NAME.pieces   how far its pieces came: offsets before which a piece is there fro
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -14,16 +16,19 @@ from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.model.source import Entry, Source
 
 PIECE_BYTES = 16 << 20
+BLOCK_BYTES = 1 << 20  # hashed at once
 PAUSE_S = 0.5  # before a broken piece is gone on with
 
 
 class Part:
-    """A file that grows under `path`."""
+    """A file that grows under `path`. What comes is written at once; a thread of its own secures and hashes it."""
 
-    def __init__(self, target: Path, size: int) -> None:
+    def __init__(self, target: Path, size: int, *, md5: str = "") -> None:
+        """`md5`: what the whole has to have, where that is known."""
         self.path = target.with_name(f"{target.name}.part")
         self._notes = target.with_name(f"{target.name}.pieces")
         self._size = size
+        self._wanted, self._md5, self._hashed = md5, hashlib.md5(usedforsecurity=False), 0
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,9 +38,12 @@ class Part:
         self._notes.open("a" if known else "w").close()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         os.truncate(self._file, self._size)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pieces")
+        self._work = [self._thread.submit(self._hash_on)]
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self._thread.shutdown()
         os.close(self._file)
 
     def missing(self) -> list[tuple[int, int]]:
@@ -50,14 +58,40 @@ class Part:
             data, start = data[written:], start + written
 
     def note(self, reached: int) -> None:
-        """Noted only when the disk has it, or a power cut would leave a hole unseen."""
-        os.fdatasync(self._file)
-        with self._notes.open("a") as notes:
-            notes.write(f"{reached}\n")
+        """The piece that ends or stops at `reached` is there so far."""
+        self._work.append(self._thread.submit(self._secure, reached))
+
+    def is_right(self) -> bool:
+        """Once all is there: whether it has the digest that it has to have. After this the disk has it.
+
+        Raises:
+            OSError: the disk did not take what was written.
+        """
+        self._work.append(self._thread.submit(os.fdatasync, self._file))
+        for work in self._work:
+            work.result()
+        return not self._wanted or (self._hashed == self._size and self._md5.hexdigest() == self._wanted)
 
     def forget(self) -> None:
         """Nothing is to be gone on with: the file is complete, or wrong."""
         self._notes.unlink(missing_ok=True)
+
+    def _secure(self, reached: int) -> None:
+        """Note what came only when the disk has it, or a power cut would leave a hole that no digest shows."""
+        if not self._wanted:
+            os.fdatasync(self._file)
+        with self._notes.open("a") as notes:
+            notes.write(f"{reached}\n")
+        self._reached[_start_of_piece(reached)] = reached
+        self._hash_on()
+
+    def _hash_on(self) -> None:
+        """As far as the file is there without a hole."""
+        while self._wanted and self._hashed < self._reached.get(self._hashed // PIECE_BYTES * PIECE_BYTES, 0):
+            end = self._reached[self._hashed // PIECE_BYTES * PIECE_BYTES]
+            data = os.pread(self._file, min(end - self._hashed, BLOCK_BYTES), self._hashed)
+            self._md5.update(data)
+            self._hashed += len(data)
 
 
 async def fetch_piece(
