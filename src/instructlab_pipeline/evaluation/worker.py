@@ -37,7 +37,12 @@ def main() -> None:
 def perform(spec: Mapping[str, Any], number: int, count: int) -> None:
     """Every `count`-th task, from `number` on."""
     tokenizer, model = load(Path(spec["model"]))
-    prompts = [_prompt(tokenizer, task) for task in spec["tasks"][number::count]]
+    answer(tokenizer, model, {**spec, "tasks": spec["tasks"][number::count]})
+
+
+def answer(tokenizer: Any, model: Any, spec: Mapping[str, Any]) -> None:
+    """Every task of `spec`, batch by batch into its journal."""
+    prompts = [_prompt(tokenizer, task) for task in spec["tasks"]]
     journal = Journal(Path(spec["journal"]))
     ends = end_tokens(model, tokenizer)
 
