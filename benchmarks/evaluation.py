@@ -3,7 +3,8 @@
     python benchmarks/evaluation.py --quick
     python benchmarks/evaluation.py
 
-Each in a process of its own, on the CPU, with as many threads, in turns. benchmarks/README.md tells what the lines mean.
+Each in a process of its own, on the CPU, with as many threads, in turns. benchmarks/README.md tells what the lines
+mean.
 """
 
 import argparse

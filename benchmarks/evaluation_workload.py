@@ -1,8 +1,8 @@
 """A model that is sure of its answers, and questions whose answers are of very different lengths.
 
-Random weights would do for the speed of a step, but they never end an answer, and two ways to add the same numbers could
-lead to different words. So the model is trained for a moment: asked to say words in order, it says as many as it is
-told, and ends.
+Random weights would do for the speed of a step, but they never end an answer, and two ways to add the same numbers
+could lead to different words. So the model is trained for a moment: asked to say words in order, it says as many as it
+is told, and ends.
 """
 
 import json
@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from servers.tiny_model import write_tiny_model  # noqa: E402 - the tests' model builder, from beside
+from servers.tiny_model import write_tiny_model
 
-WORDS = "red blue green gold pink grey teal lime navy plum rust sand".split()
+WORDS = ["red", "blue", "green", "gold", "pink", "grey", "teal", "lime", "navy", "plum", "rust", "sand"]
 MANY = {"few": 2, "some": 6, "most": 20, "all": 48}  # how many words an answer has
 MAX_NEW_TOKENS = 128
 BATCH = 16

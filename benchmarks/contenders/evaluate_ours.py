@@ -3,18 +3,17 @@
 import json
 from pathlib import Path
 
+from measure import job, measured
+
 from instructlab_pipeline.evaluation import worker
 from instructlab_pipeline.evaluation.journal import Journal
-from measure import job, measured
 
 
 def main() -> None:
     asked = job()
     folder = Path(asked["folder"])
     tokenizer, model = worker.load(Path(asked["model"]))
-    tasks = [
-        {"key": key, "messages": messages, "continuation": None} for key, messages in asked["questions"].items()
-    ]
+    tasks = [{"key": key, "messages": messages, "continuation": None} for key, messages in asked["questions"].items()]
     spec = {
         "tasks": tasks,
         "journal": str(folder / "journal.jsonl"),

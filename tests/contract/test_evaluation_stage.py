@@ -114,7 +114,7 @@ def test_the_final_evaluation_leaves_answers_metrics_and_a_verdict(inputs, cache
     assert (verdict["verdict"], verdict["clear"]) == (facts["verdict"], facts["clear"]) == ("fail", True)
     assert (verdict["judge"], verdict["served_by"], verdict["require_clear"]) == (None, None, False)
     assert verdict["metrics"]["f1"]["tuned"] == metrics["metrics"]["f1"]["tuned"]
-    assert verdict["contamination"] == {"checked": 10, "records": 1, "leaks": 0, "near_duplicates": 0}
+    assert verdict["contamination"] == {"checked": 10, "records": 1, "leaks": 0}
     assert verdict["model"]["stage"] == "train_phase_2"
     files = {file.path: file.sha256 for file in inputs.train_phase_2.files}
     assert {f"model/{path}": sha256 for path, sha256 in verdict["model"]["files"].items()} == files
@@ -186,7 +186,7 @@ def test_nothing_trained_is_refused(inputs, cache, tmp_path):
 
 def test_a_question_that_was_trained_on_stops_the_evaluation(inputs, cache, tmp_path):
     leaked = [*TRAINED, {"messages": answered("what is number 3 of knowledge/b", "It is 3.", context="A text.")}]
-    with pytest.raises(SourceError, match=r"1 of 10 evaluation questions.*knowledge/b-3"):
+    with pytest.raises(SourceError, match=r"1 of 10 evaluation questions .*knowledge/b-3 \(the same as in record 2\)"):
         run_final(replace(inputs, dataset=dataset(tmp_path / "dataset", leaked)), context_in(tmp_path / "eval", cache))
 
 
@@ -242,7 +242,7 @@ def test_questions_of_ones_own_are_all_asked_beside_the_chosen_ones(inputs, cach
 def test_questions_of_ones_own_that_were_trained_on_stop_the_evaluation(inputs, cache, tmp_path):
     leaked = [*TRAINED, {"messages": answered("What is my own question?", "This one.")}]
     asked = replace(inputs, eval_questions=(own_questions(tmp_path),), dataset=dataset(tmp_path / "dataset", leaked))
-    with pytest.raises(SourceError, match="questions/mine/1"):
+    with pytest.raises(SourceError, match=r"questions/mine/1 \(the same"):
         run_final(asked, context_in(tmp_path / "eval", cache))
 
 

@@ -248,6 +248,6 @@ def _sentence(record: Mapping[str, Any], text: str) -> Record | None:
 
 
 def _bare(text: str) -> str:
-    from instructlab_pipeline.sdg.duplicates import bare
+    from instructlab_pipeline.likeness import bare
 
     return bare(text)

@@ -4,14 +4,13 @@ Questions are compared without case, punctuation, articles and blanks, as the ev
 held-out question that has a context is the same one only with the same context.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from instructlab_pipeline.likeness import bare
+
 GROUNDED = "grounded"
-_PUNCTUATION = re.compile(r"[^\w\s]|_")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,3 @@ def held_out(items: Iterable[Mapping[str, Any]]) -> HeldOut:
         else:
             with_context[bare(item["context"]), question] = item["id"]
     return HeldOut(alone=alone, with_context=with_context)
-
-
-def bare(text: str) -> str:
-    return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split())

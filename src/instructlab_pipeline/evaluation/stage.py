@@ -27,6 +27,7 @@ from instructlab_pipeline.stage import Context, unkeyed
 
 MULTIPLE_CHOICE = "multiple_choice.jsonl"
 LEAKS_SHOWN = 5
+_FOUND = {"same": "the same as in", "near": "nearly the same as in", "inside": "word for word inside"}
 MEMORIES = ("answers", "judgements")  # of the shared cache
 
 
@@ -161,7 +162,6 @@ def run_final(inputs: EvalFinalInputs, context: Context) -> Facts:
         "checked": found.checked,
         "records": found.records,
         "leaks": len(found.leaks),
-        "near_duplicates": len(found.near_duplicates),
     }
     asked = _examination(inputs, questions, metrics, context)
     return _evaluate(inputs, tuned, asked, context, extra={"contamination": record})
@@ -261,10 +261,13 @@ def _trained_records(dataset: Artifact) -> Iterator[dict[str, Any]]:
 
 
 def _require_no_leak(found: Contamination) -> None:
-    if found.leaks:
-        raise SourceError(
-            f"{len(found.leaks)} of {found.checked} evaluation questions are among the training records "
-            f"({', '.join(found.leaks[:LEAKS_SHOWN])}): a score on them would measure memory",
-            remedy="delete the stages sdg and dataset of this run and run again, so that both are made anew; of "
-            "eval_questions, take these out",
-        )
+    if not found.leaks:
+        return
+    named = "; ".join(f"{leak.item} ({_FOUND[leak.how]} record {leak.record})" for leak in found.leaks[:LEAKS_SHOWN])
+    more = "; ..." if len(found.leaks) > LEAKS_SHOWN else ""
+    raise SourceError(
+        f"{len(found.leaks)} of {found.checked} evaluation questions were trained on, so that a score on them would "
+        f"measure memory: {named}{more}",
+        remedy="delete the stages sdg and dataset of this run and run again, so that both are made anew; of "
+        "eval_questions, take these out",
+    )

@@ -1,45 +1,29 @@
 """Which texts are the same text, among a leaf's or among all of a dataset's.
 
-Exact: equal but for case, punctuation, articles and spaces. Near: three-word shingles with a Jaccard similarity of 0.9
-or more, and the same numbers and names. Wordings of one fact share half of their words and must all stay, and so must
-questions that differ in a single word or number; 0.9 on shingles leaves both alone and still finds a text that was only
-touched up (docs/decisions/0002-the-sdg-engine.md).
+What makes two texts alike is in `likeness.py`; why just that, in docs/decisions/0002-the-sdg-engine.md.
 
 Near texts are sought by MinHash: texts that agree in one band of their signatures are candidates, and each pair of
 candidates is then compared in full. So none is found that is not near, and of those that are, one in four million is
 missed. Numbers and names are part of each band's hash: texts that differ in them never meet.
 """
 
-import re
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from instructlab_pipeline.likeness import Print, is_near, print_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEAR = 0.9
-SHINGLE_WORDS = 3
 BANDS, ROWS = 20, 6  # the chance to miss a pair at 0.9: (1 - 0.9 ** ROWS) ** BANDS
 _SEED = 1
 _AT_ONCE = 1024  # texts whose signatures are made together
-_WORD = re.compile(r"\w+(?:['’.,-]\w+)*")  # noqa: RUF001 - people type both apostrophes
-_PUNCTUATION = re.compile(r"[^\w\s]|_")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Print:
-    """What two texts are compared by."""
-
-    bare: str
-    shingles: frozenset[str]
-    guarded: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,35 +104,6 @@ def alike(texts: Sequence[str]) -> Alike:
     for text in texts:
         prints.add(text)
     return prints.alike(texts.__getitem__)
-
-
-def is_near(one: Print, other: Print) -> bool:
-    if one.guarded != other.guarded:
-        return False
-    shared = len(one.shingles & other.shingles)
-    return shared >= NEAR * (len(one.shingles) + len(other.shingles) - shared)
-
-
-def bare(text: str) -> str:
-    """What the evaluation's metrics hold for the same text is the same here too, so that no question slips through."""
-    return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
-
-
-@lru_cache(maxsize=1024)  # candidates come in groups
-def print_of(text: str) -> Print:
-    spelled = _WORD.findall(text)
-    words = [word.lower() for word in spelled]
-    width = min(SHINGLE_WORDS, len(words))
-    shingles = frozenset(" ".join(words[start : start + width]) for start in range(len(words) - width + 1))
-    return Print(bare=bare(text), shingles=shingles, guarded=frozenset(_guarded(spelled)))
-
-
-def _guarded(spelled: Sequence[str]) -> Iterator[str]:
-    """Numbers, and words with a capital that do not begin the text: exchanging one makes another question."""
-    for index, word in enumerate(spelled):
-        lower = word.lower()
-        if not word.isalpha() or (index and word != lower):
-            yield lower
 
 
 def _candidates(numbers: "NDArray[Any]", bands: "NDArray[Any]") -> set[tuple[int, int]]:

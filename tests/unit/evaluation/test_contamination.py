@@ -14,6 +14,14 @@ def item(question: str, context: str | None = None) -> Item:
     return Item(id="held-out", leaf="l", question=question, context=context, reference="1873")
 
 
+def leaked(items: list[Item], records: list[dict]) -> list[str]:
+    return [leak.item for leak in contamination(items, records).leaks]
+
+
+def how(asked: Item, trained: dict) -> str | None:
+    return next((leak.how for leak in contamination([asked], [trained]).leaks), None)
+
+
 def record(question: str, context: str | None = None) -> dict:
     return {"messages": [{"role": "system", "content": QUESTION}, *answered(question, "1873", context=context)]}
 
@@ -29,7 +37,7 @@ def record(question: str, context: str | None = None) -> dict:
     ],
 )
 def test_a_question_that_was_trained_on_is_a_leak(asked, trained):
-    assert contamination([asked], [trained]).leaks == ("held-out",)
+    assert how(asked, trained) == "same"
 
 
 @pytest.mark.parametrize(
@@ -43,22 +51,45 @@ def test_a_question_that_was_trained_on_is_a_leak(asked, trained):
     ],
 )
 def test_another_question_or_the_same_about_another_context_is_none(asked, trained):
-    assert contamination([asked], [trained]).leaks == ()
+    assert how(asked, trained) is None
 
 
 def test_only_what_the_user_said_counts():
     found = contamination([item(QUESTION)], [{"messages": [{"role": "assistant", "content": QUESTION}]}])
-    assert (found.checked, found.records, found.leaks, found.near_duplicates) == (1, 1, (), ())
+    assert (found.checked, found.records, found.leaks) == (1, 1, ())
 
 
-def test_a_question_with_one_other_word_is_counted_as_near():
-    long = "In which year did the keeper of the old mill by the river Aller write his very last letter home?"
-    found = contamination([item(long)], [record(long.replace("home", "back"), DOCUMENT)])
-    assert (found.leaks, found.near_duplicates) == ((), ("held-out",))
+LONG = (
+    "In which year did the keeper of the old mill by the river Aller write his very last letter home to the children "
+    "that he had left behind so long before, and what did he say in it about the wheel, the weather and the water?"
+)
+
+
+def test_nearly_the_same_words_are_a_leak_unless_a_number_or_a_name_differs():
+    assert how(item(LONG), record(LONG.replace("water?", "wind?"), DOCUMENT)) == "near"
+    assert how(item(LONG), record(LONG.replace("Aller", "Weser"), DOCUMENT)) is None
+    assert how(item(LONG), record(LONG.replace("year", "year after 1850"), DOCUMENT)) is None
+
+
+def test_nearly_the_same_about_another_context_is_none():
+    assert how(item(LONG, DOCUMENT), record(LONG.replace("water?", "wind?"), f"{QUESTION} {LONG}")) is None
+    assert how(item(LONG, DOCUMENT), record(LONG.replace("water?", "wind?"), DOCUMENT)) == "near"
+
+
+def test_a_long_question_inside_of_another_text_is_a_leak_and_a_short_one_is_not():
+    assert how(item(LONG), record(f"Please answer quickly: {LONG.lower()} Thank you.")) == "inside"
+    assert how(item("Who built the mill?"), record("Tell me: Who built the mill? And when?")) is None
 
 
 def test_another_wording_is_not_near():
-    assert contamination([item(QUESTION)], [record("What year saw the old mill go up?")]).near_duplicates == ()
+    assert how(item(QUESTION), record("What year saw the old mill go up?")) is None
+
+
+def test_each_leaked_item_is_named_once_with_its_plainest_case_and_where_it_was():
+    items = [item(LONG), Item(id="other", leaf="l", question="Why?", context=None, reference="x")]
+    records = [{**record(text, DOCUMENT), "id": str(n)} for n, text in enumerate(["No?", f"Say: {LONG}", LONG, LONG])]
+    (leak,) = contamination(items, records).leaks
+    assert (leak.item, leak.how, leak.record) == ("held-out", "same", "2")
 
 
 texts = st.lists(st.sampled_from(["mill", "Aller", "red", "\n\n", "the", "12"]), min_size=1, max_size=6).map(" ".join)
@@ -68,4 +99,4 @@ texts = st.lists(st.sampled_from(["mill", "Aller", "red", "\n\n", "the", "12"]),
 def test_a_leak_is_found_wherever_it_stands(question, others, place):
     records = [record(other, context) for other, context in others]
     records.insert(place, record(question, DOCUMENT))
-    assert contamination([item(question)], records).leaks == ("held-out",)
+    assert leaked([item(question)], records) == ["held-out"]

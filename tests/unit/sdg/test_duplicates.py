@@ -1,7 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructlab_pipeline.sdg.duplicates import Kept, alike, is_near, print_of
+from instructlab_pipeline.likeness import is_near, print_of
+from instructlab_pipeline.sdg.duplicates import Kept, alike
 
 LONG = " ".join(f"word{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(80))
 
