@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
+from instructlab_pipeline.likeness import bare
 from instructlab_pipeline.sdg.calls import Call, seed_for
-from instructlab_pipeline.sdg.duplicates import bare
 from instructlab_pipeline.sdg.filters import flaw
 from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow, Step
 from instructlab_pipeline.sdg.leaves import Chunk, Leaf
