@@ -18,9 +18,10 @@ The profile (`--env dev`, the default, or `--env prod`) gives the defaults.
 Later places win, and every value remembers its origin (`params show` prints it):
 
 1. the profile, `--env dev` or `--env prod`;
-2. parameter files, `--params FILE`, as often as needed, the last one first in rank;
-3. environment variables, named as the parameter in capital letters: `SDG_BATCH_SIZE`;
-4. options on the command line, `--sdg_batch_size` or `--sdg-batch-size`.
+2. a ConfigMap, `--from-configmap NAME`, of a cluster or in a file ([on a cluster](kubernetes.md));
+3. parameter files, `--params FILE`, as often as needed, the last one first in rank;
+4. environment variables, named as the parameter in capital letters: `SDG_BATCH_SIZE`;
+5. options on the command line, `--sdg_batch_size` or `--sdg-batch-size`.
 
 `instructlab-pipeline params check` lists every complaint at once. A wrong value is a complaint even where a later place
 gives a right one. No value is cut, rounded, or left out without a word.

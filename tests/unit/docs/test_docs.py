@@ -1,8 +1,10 @@
 """What the documentation shows, tried."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#)([^)#]+)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINE = re.compile(r"^ {4,7}instructlab-pipeline ([a-z][^\n<>|\[]*)$", re.MULTILINE)
 COMMAND = re.compile(r"^ {4}instructlab-pipeline (\S+)", re.MULTILINE)
 
 
@@ -29,6 +32,18 @@ def test_links_lead_somewhere(page):
 def test_commands_exist(page):
     for name in COMMAND.findall(page.read_text()):
         assert name in COMMANDS or name.startswith("-"), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_options_exist(page):
+    for line in LINE.findall(page.read_text().replace("\\\n", " ")):
+        words = shlex.split(line, comments=True)
+        called = cli
+        while isinstance(called, click.Group) and words and (below := called.get_command(None, words[0])):
+            called, words = below, words[1:]
+        known = {option for parameter in called.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert asked <= known | {"--help", "--version"}, line
 
 
 def test_the_readme_s_parameter_file_passes_the_check(tmp_path):
