@@ -1,4 +1,4 @@
-"""What trainers are compared on: a Llama with random weights and chats of very different lengths, tokenized once."""
+"""What trainers are compared on: a Llama with random weights, and chats as phase 2 has them, tokenized once."""
 
 import json
 import random
@@ -33,7 +33,7 @@ class Size:
 
 
 QUICK = Size(chats=64, hidden=192, layers=4)
-FULL = Size(chats=192, hidden=384, layers=6)
+FULL = Size(chats=96, hidden=384, layers=6)
 
 
 def prepare(size: Size, folder: Path) -> TrainingJob:
@@ -79,7 +79,10 @@ def _job(folder: Path) -> TrainingJob:
 
 
 def _chats(count: int) -> Iterator[dict[str, Any]]:
-    """Log-normal lengths: half of the answers have less than 60 words, some have 300."""
+    """Skills and knowledge without its document are short; every third is a replay of phase 1, with its document.
+
+    Lengths are log-normal. A replay is learned whole, of the others the answer alone, as the dataset stage has it.
+    """
     pick = random.Random(SEED)
     words = ["".join(pick.choices(_SYLLABLES, k=pick.randint(1, 3))) for _ in range(800)]
 
@@ -87,8 +90,11 @@ def _chats(count: int) -> Iterator[dict[str, Any]]:
         return " ".join(pick.choices(words, k=min(most, 1 + int(pick.lognormvariate(0, spread) * median))))
 
     for number in range(count):
-        turns = [("user", text(25, 0.7, 100)), ("assistant", text(60, 0.8, 300))]
-        yield {"id": str(number), "messages": [{"role": role, "content": content} for role, content in turns]}
+        replayed = number % 3 == 0
+        document = text(280, 0.25, 360) + " " if replayed else ""
+        turns = [("user", document + text(18, 0.6, 50)), ("assistant", text(30, 0.7, 80))]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        yield {"id": str(number), "messages": messages, "unmask": replayed}
 
 
 def _write_model(folder: Path, size: Size) -> None:

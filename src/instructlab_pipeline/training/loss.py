@@ -48,39 +48,40 @@ class _HeadLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is unty
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for start in range(0, len(targets), CHUNK):
             chunk = slice(start, start + CHUNK)
-            loss, grad_logits = _chunk_loss(hidden[chunk] @ weight.t(), targets[chunk], head)
-            grad_logits = grad_logits.mul_(scale).to(hidden.dtype)
+            loss, slope = _chunk_loss(hidden[chunk] @ weight.t(), targets[chunk], head)
             total += loss
-            torch.mm(grad_logits, weight, out=grad_hidden[chunk])
+            slope = slope.to(hidden.dtype)
+            torch.mm(slope, weight, out=grad_hidden[chunk])
             if grad_weight is not None:
-                _add_product(grad_weight, grad_logits.t(), hidden[chunk])
-        ctx.save_for_backward(grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype))
+                _add_product(grad_weight, slope.t(), hidden[chunk], factor=scale / head.divisor)
+        ctx.save_for_backward(
+            grad_hidden.mul_(scale / head.divisor), None if grad_weight is None else grad_weight.to(weight.dtype)
+        )
         return (total * scale).float()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], None if grad_weight is None else grad_weight * grads[0], None, None, None
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total += left @ right
+        return grad_hidden.mul_(grads[0]), None if grad_weight is None else grad_weight.mul_(grads[0]), None, None, None
 
 
 def _chunk_loss(raw: Tensor, targets: Tensor, head: Head) -> tuple[Tensor, Tensor]:
-    """The summed loss of a chunk, and its gradient with respect to `raw`, [chunk, V], in float32."""
-    logits = raw.float() / head.divisor
-    slope = None
+    """The summed loss of a chunk, and its slope: the gradient with respect to raw / divisor, [chunk, V], in float32."""
+    logits = raw.float() if head.divisor == 1.0 else raw.float().div_(head.divisor)
+    bend = None
     if head.softcap is not None:
         capped = torch.tanh(logits / head.softcap)
-        logits, slope = capped * head.softcap, 1 - capped * capped
+        logits, bend = capped * head.softcap, 1 - capped * capped
     at = targets[:, None]
-    log_total = logits.logsumexp(-1, keepdim=True)
-    loss = (log_total - logits.gather(1, at)).sum()
-    grad = logits.sub_(log_total).exp_().scatter_add_(1, at, torch.full_like(log_total, -1.0))
-    if slope is not None:
-        grad *= slope
-    return loss, grad.div_(head.divisor)
+    likelihoods = torch.log_softmax(logits, -1)
+    loss = -likelihoods.gather(1, at).sum(dtype=torch.float64)
+    slope = likelihoods.exp_().scatter_add_(1, at, torch.full_like(at, -1.0, dtype=torch.float32))
+    return loss, slope if bend is None else slope.mul_(bend)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor, *, factor: float) -> None:
+    """Total += factor x left x right, in place where their types allow it."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right, alpha=factor)
+    else:
+        total.add_(left @ right, alpha=factor)

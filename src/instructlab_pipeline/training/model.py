@@ -12,6 +12,7 @@ from instructlab_pipeline.errors import SourceError, WorkerError, boundary
 from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import Batch, make_batch
 from instructlab_pipeline.training.job import TrainingJob
+from instructlab_pipeline.training.kernels import use_liger
 from instructlab_pipeline.training.lora import attach, merged
 from instructlab_pipeline.training.loss import Head, summed_loss
 from instructlab_pipeline.training.masks import Encoded
@@ -120,8 +121,10 @@ def load_student(folder: Path, *, recompute: bool = False) -> Student:
     return student
 
 
-def adapt(student: Student, job: TrainingJob) -> Student:
-    """Make `student` learn the way the job wants it: by adapters, with compiled layers."""
+def adapt(student: Student, job: TrainingJob, *, cuda: bool = False) -> Student:
+    """Make `student` learn the way the job wants it: by adapters, with compiled layers or else fused kernels."""
+    if cuda and not job.compile:
+        use_liger(student.lm)
     if job.lora_rank:
         attach(student.lm, rank=job.lora_rank, seed=job.seed)
     if job.compile:

@@ -108,6 +108,24 @@ def test_layers_that_are_recomputed_give_the_same_gradients_bit_by_bit(family):
     assert torch.equal(kept, recomputed)
 
 
+@pytest.mark.filterwarnings("ignore")  # uncompiled, FlexAttention warns that it is slow
+@pytest.mark.parametrize("window", [None, 8])
+def test_flex_attention_sees_what_attention_sample_by_sample_sees(window):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    torch.manual_seed(0)
+    lengths = [5, 17, 23, 2]
+    query, key, value = (torch.randn(1, heads, sum(lengths), 8) for heads in (4, 2, 2))
+    form = attention.Form(scaling=0.3, window=window, softcap=5.0)
+    layout = attention.Layout(lengths, None)
+    expected, _ = attention.packed_attention(
+        None, query, key, value, None, layout=layout, scaling=0.3, sliding_window=window, softcap=5.0
+    )
+    at_once = attention.flexible(query, key, value, form, layout, kernel=flex_attention)
+    torch.testing.assert_close(at_once, expected, rtol=1e-5, atol=1e-5)
+    assert list(layout.block_masks) == [window]
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of itself
 @pytest.mark.slow
 def test_compiled_layers_give_the_same_loss_and_gradients_and_serve_every_pack():
