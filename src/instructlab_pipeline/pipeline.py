@@ -77,6 +77,7 @@ STAGES: tuple[Stage, ...] = (
         run=publish.run,
         fingerprint=publish.fingerprint,
         lost=publish.lost,
+        memories=("layers",),
         version=2,
     ),
 )

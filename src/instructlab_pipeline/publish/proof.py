@@ -64,7 +64,7 @@ def card_document(card: bytes) -> Document:
     return Document(media_type=CARD_MEDIA_TYPE, content=card, title="README.md")
 
 
-def test_result(origin: Origin, making: Making, image: str) -> Document:
+def evaluation_result(origin: Origin, making: Making, image: str) -> Document:
     verdict = origin.verdict
     passed = [name for name, metric in verdict["metrics"].items() if metric["passed"]]
     predicate = {

@@ -26,7 +26,7 @@ from instructlab_pipeline.publish.memory import Memory
 from instructlab_pipeline.publish.model_registry import Registration, register
 from instructlab_pipeline.publish.origin import Making, Origin
 from instructlab_pipeline.publish.presence import absence
-from instructlab_pipeline.publish.proof import card_document, materials, provenance, test_result
+from instructlab_pipeline.publish.proof import card_document, evaluation_result, materials, provenance
 from instructlab_pipeline.publish.push import Image, Pushed, push, tag_all
 from instructlab_pipeline.publish.reference import Reference, RegistryReference, locate, parse, version_tag
 from instructlab_pipeline.publish.registry import connect
@@ -204,7 +204,7 @@ async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination
     making = _making(inputs)
     others = [materials(plan.origin, making, pushed.digest), card_document(plan.card)]
     statements = [
-        test_result(plan.origin, making, pushed.digest),
+        evaluation_result(plan.origin, making, pushed.digest),
         provenance(plan.origin, making, pushed.digest, byproducts=others),
     ]
     documents = [*others, *statements]

@@ -1,14 +1,17 @@
 """What the documentation shows, tried."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from instructlab_pipeline.cli.main import COMMANDS, cli
+from instructlab_pipeline.publish.proof import evaluation_record
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -63,6 +66,21 @@ def test_the_taxonomy_page_s_leaf_can_be_used(tmp_path):
     (leaf / "qna.yaml").write_text(without_comments(text.replace(pairs, pairs + four_more)))
     done = CliRunner().invoke(cli, ["taxonomy", "check", str(tmp_path)], standalone_mode=True)
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("manifest", blocks("docs/publishing.md", "yaml"))
+def test_the_publishing_page_s_manifests_name_the_image_by_its_digest(manifest):
+    document = yaml.safe_load(manifest)
+    assert {"apiVersion", "kind", "metadata", "spec"} == document.keys()
+    (image,) = re.findall(r"\S*your-org/\S+", manifest)
+    assert re.fullmatch(r"(oci://)?quay\.io/your-org/instructlab-model@sha256:[0-9a-f]{64}", image)
+
+
+def test_the_publishing_page_shows_the_evaluation_as_it_is_written():
+    (shown,) = map(json.loads, blocks("docs/publishing.md", "json"))
+    metric = {"base": 0.12, "tuned": 0.93, "interval": [0.86, 0.966], "passed": True}
+    verdict = {"verdict": "pass", "clear": True, "n": 100, "threshold": 0.8, "metrics": {"accuracy": metric}}
+    assert evaluation_record(verdict) == shown
 
 
 def without_comments(text):
