@@ -9,6 +9,9 @@ from click.testing import CliRunner
 
 from instructlab_pipeline.cli.params import params
 from instructlab_pipeline.errors import ParameterError, ServiceError, UsageError
+from instructlab_pipeline.kube import configmap_live, policy
+from instructlab_pipeline.kube.connection import connected
+from servers.admission import Policy
 from servers.config_map_api import ConfigMapApi
 
 KEY = "data-science-project/instructlab-pipeline-params"
@@ -79,6 +82,27 @@ def test_nonsense_is_refused_before_the_cluster_is_asked(api):
 
 def test_a_change_without_an_equals_sign_is_refused(api):
     assert isinstance(call("patch", "train_num_workers").exception, UsageError)
+
+
+def test_a_patch_that_has_no_effect_gets_a_note(api):
+    api.config_maps[KEY]["output_save_checkpoints"] = "false"
+    done = call("patch", "output_checkpoint_frequency=2")
+    assert done.exit_code == 0
+    assert "note: output_checkpoint_frequency=2 (ConfigMap" in done.stderr
+    assert "has no effect" in done.stderr
+    assert not call("patch", "train_num_workers=6").stderr
+
+
+def test_whoever_does_not_check_first_hears_the_policy_s_sentence_from_the_api_server(api):
+    api.admit = Policy(policy.policy()).refusals
+    with pytest.raises(UsageError) as raised:
+        configmap_live.patch(connected(), NAME, "data-science-project", {"train_num_workers": "-3"})
+    assert raised.value.message.endswith(
+        f'denied request: train_num_workers: "-3" (ConfigMap {NAME}) is not above 0; '
+        "valid: an integer above 0, such as 4"
+    )
+    configmap_live.patch(connected(), NAME, "data-science-project", {"train_num_workers": "6"})
+    assert api.config_maps[KEY]["train_num_workers"] == "6"
 
 
 def test_a_dry_run_lets_the_server_check_and_keeps_nothing(api):

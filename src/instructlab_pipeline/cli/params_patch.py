@@ -28,6 +28,8 @@ def patch(changes: Sequence[str], namespace: str, name: str, dry_run: bool) -> N
     for parameter in texts:
         click.echo(f"{parameter}: {_shown(before, parameter)} -> {_shown(after, parameter)}")
     click.echo(f"{'would change' if dry_run else 'changed'} ConfigMap {name} in {namespace}")
+    for notice in sorted(_notices(after, name) - _notices(before, name)):
+        click.echo(f"note: {notice}", err=True)
 
 
 def checked(changes: Sequence[str]) -> dict[str, str]:
@@ -41,6 +43,15 @@ def checked(changes: Sequence[str]) -> dict[str, str]:
     if resolved.faults:
         raise ParameterError(resolved.faults)
     return {ALIASES.get(name, name): text.strip() for name, text in pairs}
+
+
+def _notices(data: Mapping[str, str], name: str) -> set[str]:
+    """What is worth knowing of a ConfigMap, whichever profile it is for."""
+    from instructlab_pipeline.kube import configmap
+
+    layer = configmap.layer(data, f"ConfigMap {name}")
+    resolved = (resolve_layers(profile, [configmap.chosen(layer, profile)]) for profile in PROFILES)
+    return set.intersection(*(set(each.notices) for each in resolved))
 
 
 def _pair(change: str) -> tuple[str, str]:
