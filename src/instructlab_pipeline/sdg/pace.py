@@ -1,13 +1,15 @@
 """How many calls an endpoint gets at once: as many as allowed, fewer while it pushes back.
 
-Additive increase, multiplicative decrease, by how much of the traffic is pushed back (as DCTCP, RFC 8257, does it): an
-endpoint that turns away every second call is overloaded, one that turns away every fiftieth has its own reasons.
+A call that was pushed back keeps its place while it waits as it was told to. So what is turned away is at most one call
+for each place and wait, and whatever is not turned away stays busy. On top of that the number of places goes down by
+half the share of those that wait (multiplicative decrease as DCTCP has it, RFC 8257), and up by one for each round of
+successes. An endpoint that turns all calls away and works on none is out, which says nothing about how many it can take.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-SHORTEST_MEMORY = 16  # calls; the share of those pushed back is averaged over the last round or so
-OVERLOADED = 0.5  # share of calls pushed back from which on everybody keeps quiet
+OUT = 0.25  # of the usual time of a call: an endpoint that has had no call for longer than that is out
+MEMORY = 64  # calls that the usual time is averaged over, roughly
 
 
 @dataclass(kw_only=True)
@@ -15,36 +17,54 @@ class Pace:
     """Times are seconds of one monotonic clock, given by the caller. `most`: what the limit never exceeds."""
 
     most: int
-    in_flight: int = 0
     limit: float = 0.0
-    _share: float = 0.0
+    _count: int = 0
+    _in_flight: dict[int, float] = field(default_factory=dict)  # when each was sent, in that order
+    _waiting: int = 0
     _shrunk_at: float = float("-inf")
     _succeeded_since: bool = True
-    _quiet_until: float = float("-inf")
+    _usual_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.limit = float(self.most)
-        self._memory = max(SHORTEST_MEMORY, self.most)
 
-    def has_room(self, now: float) -> bool:
-        return self.in_flight < int(self.limit) and now >= self._quiet_until
+    @property
+    def taken(self) -> int:
+        """Places of calls that are in flight, or wait as they were told to."""
+        return len(self._in_flight) + self._waiting
 
-    def succeeded(self) -> None:
-        """One more at once for every round of successes."""
-        self._share -= self._share / self._memory
+    def has_room(self) -> bool:
+        return self.taken < int(self.limit)
+
+    def sent(self, now: float) -> int:
+        """Take a place for a call, and give it a number."""
+        self._count += 1
+        self._in_flight[self._count] = now
+        return self._count
+
+    def succeeded(self, number: int, now: float) -> None:
+        sent_at = self._in_flight.pop(number)
+        self._usual_s += (now - sent_at - self._usual_s) / (MEMORY if self._usual_s else 1)
         self.limit = min(float(self.most), self.limit + 1 / self.limit)
-        self._succeeded_since = True
+        self._succeeded_since = self._succeeded_since or sent_at >= self._shrunk_at
 
-    def pushed_back(self, *, sent_at: float, now: float, quiet_s: float) -> None:
-        """Fewer at once; and where most calls are pushed back, none for `quiet_s`.
+    def failed(self, number: int) -> None:
+        """A fault of the endpoint or of the way to it: no word about how much it can take."""
+        del self._in_flight[number]
 
-        Calls that were sent at the same pace count once; and an endpoint that answers nothing at all says nothing about
-        how many calls it can take.
-        """
-        self._share += (1 - self._share) / self._memory
-        if sent_at > self._shrunk_at and self._succeeded_since:
-            self.limit = max(1.0, self.limit * (1 - self._share / 2))
+    def pushed_back(self, number: int, now: float) -> None:
+        """Fewer at once, but once only for calls that were sent at the same pace. The place stays taken."""
+        sent_at = self._in_flight.pop(number)
+        self._waiting += 1
+        if self._succeeded_since and sent_at >= self._shrunk_at and not self._is_out(now):
+            self.limit = max(1.0, self.limit * (1 - self._waiting / self.taken / 2))
             self._shrunk_at = now
             self._succeeded_since = False
-        if self._share > OVERLOADED:
-            self._quiet_until = max(self._quiet_until, now + quiet_s)
+
+    def waited(self) -> None:
+        """A call that was pushed back has waited long enough: its place is free."""
+        self._waiting -= 1
+
+    def _is_out(self, now: float) -> bool:
+        oldest = next(iter(self._in_flight.values()), now)
+        return now - oldest < OUT * self._usual_s

@@ -21,6 +21,7 @@ from instructlab_pipeline.sdg.pace import Pace
 Row = TypeVar("Row")
 Priority = tuple[Any, ...]
 QUIET_OVER_S = 0.001  # timers may fire a hair early
+LONGEST_PAUSE_S = 5.0  # before a busy endpoint that does not say when to come back is asked again
 POISON = Reply(text="the endpoint failed on this call again and again, and on no other", finish=REFUSED)
 BREATH = 200  # replies from the journal between two looks at the network
 
@@ -136,10 +137,9 @@ class Scheduler(Generic[Row]):
         self._changed.set()
 
     async def _start_what_fits(self) -> None:
-        clock = asyncio.get_running_loop().time
         started = 0
         for lane in self._lanes.values():
-            while lane.queue and lane.pace.has_room(clock()):
+            while lane.queue and lane.pace.has_room():
                 self._start(heapq.heappop(lane.queue)[2], lane)
                 started += 1
                 if started % BREATH == 0:
@@ -154,36 +154,34 @@ class Scheduler(Generic[Row]):
             self._twins[call.key].append(ticket)
         else:
             self._twins[call.key] = []
-            lane.pace.in_flight += 1
-            task = asyncio.get_running_loop().create_task(self._perform(ticket, call, lane))
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._perform(ticket, call, lane, lane.pace.sent(loop.time())))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _perform(self, ticket: Ticket[Row], call: Call, lane: Lane) -> None:
+    async def _perform(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int) -> None:
         try:
-            await self._attempt(ticket, call, lane)
+            await self._attempt(ticket, call, lane, number)
         except Exception as error:  # noqa: BLE001 - whatever ends a task must end the run, not vanish with the task
             self._failure = self._failure or error
         self._changed.set()
 
-    async def _attempt(self, ticket: Ticket[Row], call: Call, lane: Lane) -> None:
+    async def _attempt(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int) -> None:
         clock = asyncio.get_running_loop().time
-        sent_at = clock()
         try:
             reply = await lane.endpoint.complete(call)
         except Refused as refusal:
             reply = Reply(text=str(refusal), finish=REFUSED)
         except Busy as trouble:
-            lane.pace.pushed_back(sent_at=sent_at, now=clock(), quiet_s=trouble.retry_after_s)
+            lane.pace.pushed_back(number, clock())
             self._try_again(ticket, call, lane, trouble)
             return
         except Unsteady as trouble:
+            lane.pace.failed(number)
             self._try_again(ticket, call, lane, trouble)
             return
-        finally:
-            lane.pace.in_flight -= 1
-        lane.pace.succeeded()
         lane.succeeded_at = clock()
+        lane.pace.succeeded(number, lane.succeeded_at)
         self._remember(call, reply)
         self._settle_all(ticket, call, Settled(reply=reply, reused=False, retries=ticket.retries))
 
@@ -209,14 +207,19 @@ class Scheduler(Generic[Row]):
             self._settle_all(ticket, call, Settled(reply=POISON, reused=False, retries=ticket.retries - 1))
             return
         delay_s = self._delay_s(ticket, trouble)
+        later = asyncio.get_running_loop().call_later
         for twin in (ticket, *self._twins.pop(call.key)):
-            asyncio.get_running_loop().call_later(delay_s, self._enqueue, twin)
+            later(delay_s, self._enqueue, twin)
+        if isinstance(trouble, Busy):
+            later(delay_s, lane.pace.waited)
 
     def _delay_s(self, ticket: Ticket[Row], trouble: Busy | Unsteady) -> float:
-        """What the endpoint asked for; else longer for each fault of its own, but not for its being busy."""
-        if isinstance(trouble, Busy) and trouble.retry_after_s:
+        """What the endpoint asked for; else longer each time, though never long for its being busy."""
+        if isinstance(trouble, Unsteady):
+            return self._patience.delay_s(ticket.faults)
+        if trouble.retry_after_s:
             return trouble.retry_after_s + QUIET_OVER_S
-        return self._patience.delay_s(max(1, ticket.faults))
+        return min(LONGEST_PAUSE_S, self._patience.delay_s(ticket.retries))
 
     def _settle_all(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         twins = self._twins.pop(call.key)
