@@ -37,7 +37,6 @@ def run(tmp_path, url, rows, *, most=4, settle=None):
                 journal=journal,
                 prepare=call,
                 settle=settle or (lambda row, _call, settled: ends.append((row, settled))),
-                is_usable=lambda _call, _reply: True,
                 patience=HASTY,
             )
             for priority, row in rows:

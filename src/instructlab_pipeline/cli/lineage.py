@@ -167,7 +167,7 @@ class Ledger:
                     "by": visit.step.by,
                     "model": visit.model,
                     "key": visit.key,
-                    "tries": visit.tries + 1,
+                    "asked_anew": visit.asked_anew,
                     "prompt": visit.call and list(visit.call.messages),
                     "reply": visit.reply and asdict(visit.reply),
                 }

@@ -105,7 +105,7 @@ def _fate_in_words(found: Record) -> str:
 def _call_in_words(call: Record, title: str) -> Iterator[str]:
     reply = call["reply"]
     spent = f", {reply['tokens_in']} tokens in, {reply['tokens_out']} out" if reply else ""
-    again = ", asked twice" if call["tries"] > 1 else ""
+    again = ", asked anew" if call["asked_anew"] else ""
     yield f"{title}: {call['step']}, by the {call['by']} {call['model']}{spent}{again}"
     yield f"  key {call['key']}"
     for message in call["prompt"] or [{"role": "prompt", "content": "(cannot be told: its replies are not known)"}]:

@@ -12,7 +12,7 @@ REFUSED = "refused"  # the finish of a call that the endpoint will not answer, w
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One chat completion, asked for as JSON by schema."""
+    """One chat completion, asked for as JSON by schema. `tries`: replies without use that its row has had before."""
 
     model: str
     messages: Sequence[Mapping[str, str]]
@@ -20,10 +20,16 @@ class Call:
     schema_name: str
     schema: Mapping[str, Any]
     seed: int
+    tries: int = 0
 
     @cached_property
     def key(self) -> str:
         return sha256(self.body).hexdigest()
+
+    @cached_property
+    def attempt_key(self) -> str:
+        """What a reply without use is remembered by: the same call asked once more may get another one."""
+        return sha256(f"{self.key} {self.tries}".encode()).hexdigest()
 
     @cached_property
     def body(self) -> bytes:
@@ -49,7 +55,7 @@ class Reply:
     tokens_out: int = 0
 
 
-def seed_for(random_seed: int, messages: Sequence[Mapping[str, str]], *, tries: int) -> int:
-    """A seed of its own for each call, and another one for its second try; 31 bits, as every server takes them."""
-    text = json.dumps([random_seed, tries, messages], ensure_ascii=False)
+def seed_for(random_seed: int, messages: Sequence[Mapping[str, str]], *, variant: int) -> int:
+    """A seed of its own for each call, and others for its variants; 31 bits, as every server takes them."""
+    text = json.dumps([random_seed, variant, messages], ensure_ascii=False)
     return int.from_bytes(sha256(text.encode()).digest()[:4], "big") >> 1

@@ -2,18 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply
+from instructlab_pipeline.sdg.calls import Call
 from instructlab_pipeline.sdg.filters import REFUSAL
 from instructlab_pipeline.sdg.funnel import main_reasons
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun
 from instructlab_pipeline.sdg.lengths import Lengths
-from instructlab_pipeline.sdg.replies import BadReply, parse
-from instructlab_pipeline.sdg.rows import Rejected, Row, advance, call_of
+from instructlab_pipeline.sdg.replies import BadReply
+from instructlab_pipeline.sdg.rows import Rejected, Row, advance, call_of, next_try
 from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler, Settled
 
 ENOUGH_ROWS = 5000  # under way: many times what any endpoint takes at once, and some ten megabytes
@@ -54,7 +54,6 @@ class Engine:
             journal=journal,
             prepare=self._prepare,
             settle=self._settle,
-            is_usable=_is_usable,
             patience=settings.patience,
         )
         self._total = sum(run.quota.training + run.quota.evaluation for run in runs)
@@ -119,17 +118,11 @@ class Engine:
         self._start_leaves()
 
     def _outcomes(self, run: LeafRun, row: Row, call: Call, settled: Settled) -> Sequence[Row | Rejected]:
-        reply = settled.reply
-        if reply.finish == REFUSED:
-            self._count_unusable(reply.text)
-            return [Rejected(row=row, reason="refused_by_endpoint", detail=reply.text)]
-        try:
-            fields = parse(reply.text, call.schema, finish=reply.finish)
-        except BadReply as bad:
-            self._count_unusable(bad.detail)
-            if row.tries == 0:
-                return [replace(row, tries=1)]
-            return [Rejected(row=row, reason=bad.reason, detail=bad.detail)]
+        fields = settled.found
+        if isinstance(fields, BadReply):
+            self._count_unusable(fields.detail)
+            rejected = Rejected(row=row, reason=fields.reason, detail=fields.detail)
+            return [next_try(row, fields, finish=settled.reply.finish) or rejected]
         outcomes = advance(run.flow, run.leaf, row, fields, key=call.key, threshold=self._settings.threshold)
         refusals = [outcome for outcome in outcomes if isinstance(outcome, Rejected) and outcome.reason == REFUSAL]
         if refusals and len(refusals) == len(outcomes):
@@ -166,11 +159,3 @@ class Engine:
         self._kept += gained
         if gained:
             self._events.progress("sdg", self._kept, self._total, unit="samples")
-
-
-def _is_usable(call: Call, reply: Reply) -> bool:
-    try:
-        parse(reply.text, call.schema, finish=reply.finish)
-    except BadReply:
-        return False
-    return reply.finish != REFUSED

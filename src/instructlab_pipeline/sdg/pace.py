@@ -3,7 +3,7 @@
 A call that was pushed back keeps its place while it waits as it was told to. So what is turned away is at most one call
 for each place and wait, and whatever is not turned away stays busy. On top of that the number of places goes down by
 half the share of those that wait (multiplicative decrease as DCTCP has it, RFC 8257), and up by one for each round of
-successes. An endpoint that turns all calls away and works on none is out, which says nothing about how many it can take.
+successes. An endpoint that turns all calls away and works on none is out: that says nothing about how many it can take.
 """
 
 from dataclasses import dataclass, field

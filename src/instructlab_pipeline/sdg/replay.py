@@ -13,7 +13,7 @@ from instructlab_pipeline.sdg.calls import Call, Reply
 from instructlab_pipeline.sdg.flows import Flow, Step
 from instructlab_pipeline.sdg.leaves import Leaf
 from instructlab_pipeline.sdg.replies import BadReply, parse
-from instructlab_pipeline.sdg.rows import Ask, Row, advance, call_of
+from instructlab_pipeline.sdg.rows import LAST_TRY, Ask, Row, advance, call_of
 
 _SENTENCE = re.compile(r"\S.*?(?:[.!?][\"')\]]*(?=\s|\Z)|(?=\n\s*\n)|\Z)", re.DOTALL)
 _WORD = re.compile(r"\w+")
@@ -24,7 +24,7 @@ _ANSWER_WEIGHT = 2  # a word of the answer says more about where it stands than 
 class Visit:
     """One call behind a sample. `call` and `reply` are None where they cannot be told any more.
 
-    `tries`: 0 where the first reply could be used, 1 where it had to be asked again.
+    `asked_anew`: with another seed, since no reply to the first could be used.
     """
 
     step: Step
@@ -32,7 +32,7 @@ class Visit:
     model: str
     call: Call | None
     reply: Reply | None
-    tries: int
+    asked_anew: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,9 @@ def visits(record: Mapping[str, Any], origin: Origin) -> Iterator[Visit]:
         asked = _asked(key, row, origin, models=lineage) if row else None
         call, row = asked or (None, None)
         reply = origin.replies.get(key)
-        yield Visit(step=step, key=key, model=lineage[step.by], call=call, reply=reply, tries=row.tries if row else 0)
+        yield Visit(
+            step=step, key=key, model=lineage[step.by], call=call, reply=reply, asked_anew=bool(row and row.tries)
+        )
         row = _moved_on(row, reply, origin, key=key, place=lineage["place"]) if row and reply else None
 
 
@@ -98,8 +100,8 @@ def _first_row(record: Mapping[str, Any], leaf: Leaf) -> Row:
 
 
 def _asked(key: str, row: Row, origin: Origin, *, models: Mapping[str, str]) -> tuple[Call, Row] | None:
-    """The call that has this key, and the row as it made it: at its first try or at its second."""
-    for tries in (0, 1):
+    """The call that has this key, and the row as it made it: with its first seed or with another."""
+    for tries in (0, LAST_TRY):
         trying = replace(row, tries=tries)
         call = call_of(origin.flow, origin.leaf, trying, models=models, random_seed=origin.random_seed)
         if call.key == key:

@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from instructlab_pipeline.sdg.calls import REFUSED, Reply
+
 _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _LEADING_INTEGER = re.compile(r"\s*(-?\d+)(?:\.0+)?\b")
 _WORDS_FOR_BOUNDS = {"yes": "maximum", "true": "maximum", "no": "minimum", "false": "minimum"}
 
 
-class BadReply(Exception):  # noqa: N818 - it is data: the row that met it is retried once, then rejected
+class BadReply(Exception):  # noqa: N818 - it is data: the row that met it is tried again, then rejected
     """A reply that cannot be used; `reason` is one of the funnel's words, `detail` is for people."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -37,6 +39,16 @@ def parse(text: str, schema: Mapping[str, Any], *, finish: str) -> dict[str, Any
     value = fitted(_loaded(bare), schema)
     assert isinstance(value, dict)
     return value
+
+
+def read(reply: Reply, schema: Mapping[str, Any]) -> dict[str, Any] | BadReply:
+    """The fields of a reply, or what is wrong with it; for a call that was refused, `refused_by_endpoint`."""
+    if reply.finish == REFUSED:
+        return BadReply("refused_by_endpoint", reply.text)
+    try:
+        return parse(reply.text, schema, finish=reply.finish)
+    except BadReply as bad:
+        return bad
 
 
 def strict(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,15 @@ from hashlib import sha256
 from typing import Any
 
 from instructlab_pipeline.likeness import bare
-from instructlab_pipeline.sdg.calls import Call, seed_for
+from instructlab_pipeline.sdg.calls import REFUSED, Call, seed_for
 from instructlab_pipeline.sdg.filters import flaw
 from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow, Step
 from instructlab_pipeline.sdg.leaves import Chunk, Leaf
+from instructlab_pipeline.sdg.replies import BadReply
 
 EVALUATION, TRAINING = "evaluation", "training"
+LAST_TRY = 3  # with another seed; those before ask for the same once more, so that what was broken on its way heals
+ACCIDENTS = {"empty", "not_json", "truncated"}  # reasons that may be the endpoint's; others are the model's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +91,17 @@ def call_of(flow: Flow, leaf: Leaf, row: Row, *, models: Mapping[str, str], rand
         sampling=step.sampling,
         schema_name=step.schema_name,
         schema=step.schema,
-        seed=seed_for(random_seed, chat, tries=row.tries),
+        seed=seed_for(random_seed, chat, variant=int(row.tries == LAST_TRY)),
+        tries=row.tries,
     )
+
+
+def next_try(row: Row, bad: BadReply, *, finish: str) -> Row | None:
+    """The row after a reply without use, if there is a point in asking again. What hit the limit will do so again."""
+    if row.tries == LAST_TRY or finish == REFUSED:
+        return None
+    may_heal = bad.reason in ACCIDENTS and finish != "length"
+    return replace(row, tries=row.tries + 1 if may_heal else LAST_TRY)
 
 
 def advance(

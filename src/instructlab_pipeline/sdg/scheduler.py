@@ -9,7 +9,7 @@ import asyncio
 import heapq
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from instructlab_pipeline.errors import ServiceError
@@ -17,6 +17,7 @@ from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply
 from instructlab_pipeline.sdg.endpoint import Busy, Endpoint, Refused, Unsteady, shown
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.pace import Pace
+from instructlab_pipeline.sdg.replies import BadReply, read
 
 Row = TypeVar("Row")
 Priority = tuple[Any, ...]
@@ -68,18 +69,19 @@ class Ticket(Generic[Row]):
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """How a call ended: paid for now, or known from the journal or from a twin of it."""
+    """How a call ended: paid for now, or known from the journal or from a twin of it.
+
+    `found`: the fields of the reply, or what is wrong with it.
+    """
 
     reply: Reply
+    found: Mapping[str, Any] | BadReply
     reused: bool
     retries: int = 0
 
 
 class Scheduler(Generic[Row]):
-    """`prepare` makes a row's call; `settle` takes its end, and may add further rows before it returns.
-
-    `is_usable` tells whether a reply is of the kind that was asked for.
-    """
+    """`prepare` makes a row's call; `settle` takes its end, and may add further rows before it returns."""
 
     def __init__(
         self,
@@ -88,22 +90,20 @@ class Scheduler(Generic[Row]):
         journal: Journal,
         prepare: Callable[[Row], Call],
         settle: Callable[[Row, Call, Settled], None],
-        is_usable: Callable[[Call, Reply], bool],
         patience: Patience,
     ) -> None:
         self._lanes = lanes
         self._journal = journal
         self._prepare = prepare
         self._settle_row = settle
-        self._is_usable = is_usable
         self._patience = patience
         self.unsettled = 0
         self._count = 0
-        self._twins: dict[str, list[Ticket[Row]]] = {}  # key of a call in flight -> rows that wait for the same
+        self._twins: dict[str, list[Ticket[Row]]] = {}  # attempt key of a call in flight -> rows that wait for the same
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._failure: Exception | None = None
-        self._held_back: list[tuple[Call, Reply]] = []
+        self._held_back: list[tuple[str, Reply]] = []  # by key
         self._proven = False
 
     def add(self, row: Row, *, role: str, priority: Priority) -> None:
@@ -147,13 +147,13 @@ class Scheduler(Generic[Row]):
 
     def _start(self, ticket: Ticket[Row], lane: Lane) -> None:
         call = self._prepare(ticket.row)
-        known = self._journal.get(call.key)
+        known = self._journal.get(call.attempt_key) or self._journal.get(call.key)
         if known is not None:
-            self._settle(ticket, call, Settled(reply=known, reused=True))
-        elif call.key in self._twins:
-            self._twins[call.key].append(ticket)
+            self._settle(ticket, call, Settled(reply=known, found=read(known, call.schema), reused=True))
+        elif call.attempt_key in self._twins:
+            self._twins[call.attempt_key].append(ticket)
         else:
-            self._twins[call.key] = []
+            self._twins[call.attempt_key] = []
             loop = asyncio.get_running_loop()
             task = loop.create_task(self._perform(ticket, call, lane, lane.pace.sent(loop.time())))
             self._tasks.add(task)
@@ -182,17 +182,19 @@ class Scheduler(Generic[Row]):
             return
         lane.succeeded_at = clock()
         lane.pace.succeeded(number, lane.succeeded_at)
-        self._remember(call, reply)
-        self._settle_all(ticket, call, Settled(reply=reply, reused=False, retries=ticket.retries))
+        self._settle_all(ticket, call, self._remembered(call, reply, retries=ticket.retries))
 
-    def _remember(self, call: Call, reply: Reply) -> None:
+    def _remembered(self, call: Call, reply: Reply, *, retries: int) -> Settled:
         """Keep nothing until one reply could be used: an endpoint that is set up wrongly will be asked again."""
-        self._held_back.append((call, reply))
-        self._proven = self._proven or self._is_usable(call, reply)
+        found = read(reply, call.schema)
+        is_bad = isinstance(found, BadReply)
+        self._held_back.append((call.attempt_key if is_bad else call.key, reply))
+        self._proven = self._proven or not is_bad
         if self._proven:
-            for held_call, held_reply in self._held_back:
-                self._journal.put(held_call.key, held_reply)
+            for key, held_reply in self._held_back:
+                self._journal.put(key, held_reply)
             self._held_back.clear()
+        return Settled(reply=reply, found=found, reused=False, retries=retries)
 
     def _try_again(self, ticket: Ticket[Row], call: Call, lane: Lane, trouble: Busy | Unsteady) -> None:
         now = asyncio.get_running_loop().time()
@@ -204,11 +206,12 @@ class Scheduler(Generic[Row]):
         if ticket.faults >= self._patience.faults:
             if lane.succeeded_at < ticket.troubled_since:
                 raise self._gone(lane, trouble)
-            self._settle_all(ticket, call, Settled(reply=POISON, reused=False, retries=ticket.retries - 1))
+            poison = Settled(reply=POISON, found=read(POISON, call.schema), reused=False, retries=ticket.retries - 1)
+            self._settle_all(ticket, call, poison)
             return
         delay_s = self._delay_s(ticket, trouble)
         later = asyncio.get_running_loop().call_later
-        for twin in (ticket, *self._twins.pop(call.key)):
+        for twin in (ticket, *self._twins.pop(call.attempt_key)):
             later(delay_s, self._enqueue, twin)
         if isinstance(trouble, Busy):
             later(delay_s, lane.pace.waited)
@@ -222,10 +225,10 @@ class Scheduler(Generic[Row]):
         return min(LONGEST_PAUSE_S, self._patience.delay_s(ticket.retries))
 
     def _settle_all(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
-        twins = self._twins.pop(call.key)
+        twins = self._twins.pop(call.attempt_key)
         self._settle(ticket, call, settled)
         for twin in twins:
-            self._settle(twin, call, Settled(reply=settled.reply, reused=True))
+            self._settle(twin, call, replace(settled, reused=True, retries=0))
 
     def _settle(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         self._settle_row(ticket.row, call, settled)
