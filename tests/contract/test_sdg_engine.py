@@ -258,6 +258,7 @@ def test_what_leaves_have_in_common_is_kept_once_and_every_leaf_still_ends_with_
             assert teacher.repeated() == 0
         digests.add(digest_of([facts["tokens"], {name: text.decode() for name, text in outputs(folder).items()}]))
     assert len(digests) == 1
+    assert facts["calls"] == {"made": sum(teacher.answered.values()), "reused": 0, "retries": 0}
     assert {counts["accepted"] for counts in facts["leaves"].values()} == {30}
     assert facts["evaluation"] == 9
     questions = [record["question"] for name in ("samples", "evaluation") for record in records(folder, name)]
@@ -313,7 +314,7 @@ def test_multiple_choice_items_are_made_when_a_metric_asks_for_them_each_with_a_
     assert (tmp_path / "sdg/samples.jsonl").read_bytes() == plain["samples.jsonl"]
     funnel = json.loads((tmp_path / "sdg/funnel.json").read_text())[f"{KNOWLEDGE} (multiple choice)"]
     assert funnel["rejected"]["not_confirmed"] > 0
-    assert facts["leaves"][f"{KNOWLEDGE} (multiple choice)"]["evaluation"] == 6
+    assert facts["multiple_choice"] == facts["leaves"][KNOWLEDGE]["multiple_choice"] == 6
     for request in teacher.asked_for("choice"):
         assert "answer" not in tags(request)
 

@@ -1,37 +1,41 @@
 """What generation came to: samples, calls and tokens, for each leaf and in total."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from instructlab_pipeline.artifacts import Facts
-from instructlab_pipeline.sdg.leaf_run import Tally
 from instructlab_pipeline.sdg.merge import Share
 
 
 def facts_of(shares: Sequence[Share], models: Mapping[str, str]) -> Facts:
-    """`models` by role."""
-    leaves = {share.name: _leaf(share) for share in shares}
+    """`models` by role. Calls and tokens of a leaf include those for its multiple-choice items."""
+    leaves: dict[str, Counter[str]] = {}
+    for share in shares:
+        leaves.setdefault(share.leaf, Counter()).update(_counts(share))
+    total: Counter[str] = Counter()
+    for counts in leaves.values():
+        total.update(counts)
     return {
-        "samples": _sum(leaves, "accepted"),
-        "evaluation": _sum(leaves, "evaluation"),
-        "target": _sum(leaves, "target"),
-        "rejected": _sum(leaves, "rejected"),
+        "samples": total["accepted"],
+        "evaluation": total["evaluation"],
+        "multiple_choice": total["multiple_choice"],
+        "target": total["target"],
+        "rejected": total["rejected"],
         "teacher": models["teacher"],
         "judge": models["judge"],
-        "calls": {name: _sum(leaves, name) for name in ("made", "reused", "retries")},
-        "tokens": {"in": _sum(leaves, "tokens_in"), "out": _sum(leaves, "tokens_out")},
-        "leaves": leaves,
+        "calls": {name: total[name] for name in ("made", "reused", "retries")},
+        "tokens": {"in": total["tokens_in"], "out": total["tokens_out"]},
+        "leaves": {path: dict(counts) for path, counts in leaves.items()},
     }
 
 
-def _leaf(share: Share) -> dict[str, int]:
-    funnel, tally = share.funnel(), share.part.tally
-    counts = {name: funnel[name] for name in ("accepted", "target", "evaluation")}
-    return counts | {
+def _counts(share: Share) -> dict[str, int]:
+    funnel = share.funnel()
+    return {
+        "accepted": funnel["accepted"],
+        "target": funnel["target"],
+        share.held_out_in: funnel["evaluation"],
         "rejected": sum(funnel["rejected"].values()),
-        **{name: getattr(tally, name) for name in Tally.__dataclass_fields__},
+        **asdict(share.part.tally),
     }
-
-
-def _sum(leaves: Mapping[str, Mapping[str, Any]], name: str) -> int:
-    return sum(leaf[name] for leaf in leaves.values())

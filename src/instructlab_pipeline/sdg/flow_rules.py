@@ -6,7 +6,7 @@ from typing import Any
 from instructlab_pipeline.sdg.leaves import KINDS, MULTIPLE_CHOICE
 from instructlab_pipeline.sdg.templates import template_environment
 
-PLANNED_NAMES = {"task", "domain", "outline", "document", "form", "examples", "batch", "count", "criteria"}
+PLANNED_NAMES = {"task", "domain", "outline", "document", "form", "examples", "batch", "before", "count", "criteria"}
 
 _TEXT = {"type": "string", "minLength": 1}
 _STEP = {

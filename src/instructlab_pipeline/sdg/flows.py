@@ -15,8 +15,8 @@ from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import SourceError, UsageError, boundary
 from instructlab_pipeline.sdg.flow_rules import complaints_about
 from instructlab_pipeline.sdg.leaves import KINDS, MULTIPLE_CHOICE
-from instructlab_pipeline.sdg.replies import strict
-from instructlab_pipeline.sdg.templates import template_environment
+from instructlab_pipeline.sdg.replies import outline, strict
+from instructlab_pipeline.sdg.templates import template_environment, with_tags_again
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -49,12 +49,21 @@ class Step:
         system, prompt = self._templates
         return [
             {"role": "system", "content": system.render(named).strip()},
-            {"role": "user", "content": prompt.render(named).strip()},
+            {"role": "user", "content": f"{prompt.render(named).strip()}\n\n{self._form_of_reply}"},
         ]
+
+    def plain(self, text: str) -> str:
+        """A text of the reply, with the tags as the data had them."""
+        return with_tags_again(text, self.system, self.prompt) if "&lt;" in text else text
+
+    @cached_property
+    def _form_of_reply(self) -> str:
+        """For servers that do not hold a model to `response_format`."""
+        return f"Reply with JSON alone, in this form: {outline(self.schema)}"
 
     @cached_property
     def _templates(self) -> "tuple[Template, Template]":
-        environment = template_environment()
+        environment = template_environment(self.system, self.prompt)
         return environment.from_string(self.system), environment.from_string(self.prompt)
 
 

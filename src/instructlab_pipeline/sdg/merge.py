@@ -28,10 +28,12 @@ NOTHING = Quota(training=0, evaluation=0)
 class Share:
     """What the dataset takes of a part, and what not.
 
-    `name`: of the leaf, for people. `held_out_in`: the file for its evaluation items. `quota`: what it is to end with.
+    `name`: what it is called where leaves are listed. `held_out_in`: the file for its evaluation items. `quota`: what
+    it is to end with.
     """
 
     name: str
+    leaf: str
     held_out_in: str
     part: Part
     quota: Quota

@@ -27,6 +27,7 @@ class Planner:
     weights: Mapping[str, float]
     num_examples: int
     _batches: Counter[Unit] = field(default_factory=Counter)
+    _items: Counter[Unit] = field(default_factory=Counter)
     _calls_of_form: Counter[tuple[str, str]] = field(default_factory=Counter)  # by stream and form
     _calls_of_unit: Counter[tuple[str, Unit]] = field(default_factory=Counter)  # by stream and unit
     _turns: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # heaps by stream: (calls, chunk)
@@ -59,12 +60,13 @@ class Planner:
             return None
         chunk, form = chosen
         unit = _unit(chunk, form)
-        batch = self._batches[unit]
+        batch, before = self._batches[unit], self._items[unit]
         self._batches[unit] += 1
+        self._items[unit] += count
         self._calls_of_form[stream, form] += 1
         self._calls_of_unit[stream, unit] += 1
         example = self._neediest(open_needs, batch)
-        return Ask(stream=stream, chunk=chunk, form=form, batch=batch, seed_example=example, count=count)
+        return Ask(stream=stream, chunk=chunk, form=form, batch=batch, seed_example=example, count=count, before=before)
 
     def _next_unit(self, stream: str) -> tuple[Chunk | None, str] | None:
         """Chunks take turns; within a chunk, forms come by weight, both there and in the leaf (Sainte-Laguë)."""

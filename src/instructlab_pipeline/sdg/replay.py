@@ -95,6 +95,7 @@ def _first_row(record: Mapping[str, Any], leaf: Leaf) -> Row:
         batch=lineage["batch"],
         seed_example=record["seed_example"],
         count=lineage["count"],
+        before=lineage["before"],
     )
     return Row(place=tuple(lineage["place"][:2]), ask=ask)
 

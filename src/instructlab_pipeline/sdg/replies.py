@@ -62,6 +62,21 @@ def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def outline(schema: Mapping[str, Any]) -> str:
+    """What a reply looks like, for people and models: `{"pairs": [{"question": "...", "answer": "..."}, ...]}`."""
+    match schema["type"]:
+        case "object":
+            parts = (f'"{name}": {outline(rule)}' for name, rule in schema["properties"].items())
+            return f"{{{', '.join(parts)}}}"
+        case "array":
+            return f"[{outline(schema['items'])}, ...]"
+        case "integer" if "minimum" in schema and "maximum" in schema:
+            return f"{schema['minimum']} to {schema['maximum']}"
+        case "integer":
+            return "0"
+    return '"..."'
+
+
 def fitted(value: Any, schema: Mapping[str, Any], *, at: str = "the reply") -> Any:
     """`value` as the schema wants it, where only its form differs: "5" for 5, a bare list for its one property.
 

@@ -21,7 +21,8 @@ ACCIDENTS = {"empty", "not_json", "truncated"}  # reasons that may be the endpoi
 class Ask:
     """One planned call: what is asked for, in which batch, with which seed example shown first.
 
-    `stream`: evaluation or training. `chunk` is None for skills, `form` is empty for them. `count`: of items.
+    `stream`: evaluation or training. `chunk` is None for skills, `form` is empty for them. `count`: of items. `before`:
+    how many items the batches before this one were asked for.
     """
 
     stream: str
@@ -30,6 +31,7 @@ class Ask:
     batch: int
     seed_example: int
     count: int
+    before: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,7 @@ def messages(flow: Flow, leaf: Leaf, row: Row) -> list[dict[str, str]]:
         document=ask.chunk.text if ask.chunk else "",
         form=ask.form,
         batch=ask.batch,
+        before=ask.before,
         examples=_examples(leaf, ask.seed_example, flow.worked_examples),
         choices=choices_of(flow, row),
         **row.fields,
@@ -112,12 +115,13 @@ def advance(
     moved = replace(row, step=row.step + 1, tries=0, calls=(*row.calls, key))
     if step.each:
         items = (item if isinstance(item, dict) else {str(step.item): item} for item in reply[step.each])
-        return [_with_choices(flow, _with(moved, item, leaf, index)) for index, item in enumerate(items)]
+        rows = (_with(moved, _plain(step, item), leaf, index) for index, item in enumerate(items))
+        return [_with_choices(flow, row) for row in rows]
     if step.same and (found := _other_than_known(row, step, reply)):
         return [Rejected(row=moved, reason="not_confirmed", detail=found)]
     if step.criteria:
         return [_judged(moved, step.criteria, reply, threshold)]
-    return [_with(moved, reply, leaf)]
+    return [_with(moved, _plain(step, reply), leaf)]
 
 
 def _examples(leaf: Leaf, first: int, count: int) -> Sequence[Mapping[str, Any]]:
@@ -126,10 +130,13 @@ def _examples(leaf: Leaf, first: int, count: int) -> Sequence[Mapping[str, Any]]
     return [examples[(first + offset) % len(examples)] for offset in range(min(count, len(examples)))]
 
 
-def _with(row: Row, added: Mapping[str, Any], leaf: Leaf, index: int | None = None) -> Row | Rejected:
+def _plain(step: Step, added: Mapping[str, Any]) -> dict[str, str]:
+    return {name: step.plain(str(value)) for name, value in added.items()}
+
+
+def _with(row: Row, added: Mapping[str, str], leaf: Leaf, index: int | None = None) -> Row | Rejected:
     place = row.place if index is None else (*row.place, index)
-    fields = {**row.fields, **{name: str(value) for name, value in added.items()}}
-    grown = replace(row, place=place, fields=fields)
+    grown = replace(row, place=place, fields={**row.fields, **added})
     found = flaw(added, leaf.manners, about_document=row.ask.chunk is not None)
     return Rejected(row=grown, reason=found[0], detail=found[1]) if found else grown
 

@@ -103,6 +103,7 @@ class Scribe:
             "form": row.ask.form,
             "batch": row.ask.batch,
             "count": row.ask.count,
+            "before": row.ask.before,
             "place": list(row.place),
             "calls": list(row.calls),
         }

@@ -147,12 +147,16 @@ async def _generate(
 
 
 def _tell_shortfalls(funnels: Mapping[str, Mapping[str, Any]], context: Context) -> None:
-    for path, funnel in funnels.items():
-        if funnel["shortfall"] or funnel["evaluation"] < funnel["evaluation_target"]:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in funnel["rejected"].items())
-            context.events.point(
-                "notice",
-                message=f"{path}: {funnel['accepted']} of {funnel['target']} samples, {funnel['evaluation']} of "
-                f"{funnel['evaluation_target']} evaluation items, and no more to be had "
-                f"({reasons or 'none was rejected'})",
+    for name, funnel in funnels.items():
+        short = [
+            f"{funnel[got]} of {funnel[wanted]} {what}"
+            for got, wanted, what in (
+                ("accepted", "target", "samples"),
+                ("evaluation", "evaluation_target", "evaluation items"),
             )
+            if funnel[got] < funnel[wanted]
+        ]
+        if short:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in funnel["rejected"].items())
+            message = f"{name}: {' and '.join(short)}, and no more to be had ({reasons or 'none was rejected'})"
+            context.events.point("notice", message=message)

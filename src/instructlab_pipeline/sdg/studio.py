@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from instructlab_pipeline.sdg.engine import Engine, Settings
 from instructlab_pipeline.sdg.flows import Flow
 from instructlab_pipeline.sdg.journal import open_journal
-from instructlab_pipeline.sdg.leaf_run import LeafRun, start
+from instructlab_pipeline.sdg.leaf_run import LeafRun, Tally, start
 from instructlab_pipeline.sdg.leaves import Leaf
 from instructlab_pipeline.sdg.merge import Share
 from instructlab_pipeline.sdg.pace import Pace
@@ -47,6 +47,7 @@ class Studio:
     most_in_flight: int
     most_rounds: int
     context: Context
+    made: dict[str, int] = field(default_factory=dict)  # calls paid for so far, by the demand's name
 
     async def shares(self, demands: Sequence[Demand]) -> list[Share]:
         """Raises:
@@ -59,15 +60,24 @@ class Studio:
         unknown = [run for run in runs if run.order not in parts]
         if unknown:
             await self._make(unknown, shelf, parts)
+        for order, demand in enumerate(demands):
+            self._account(demand, parts[order].tally)
         return [
             Share(
                 name=demand.name,
+                leaf=demand.leaf.path,
                 held_out_in="multiple_choice" if demand.flow.choices else "evaluation",
                 part=parts[order],
                 quota=demand.quotas[0],
             )
             for order, demand in enumerate(demands)
         ]
+
+    def _account(self, demand: Demand, tally: Tally) -> None:
+        """What was paid for when the same leaf was asked for less is reused by now, and was paid for all the same."""
+        before = self.made.get(demand.name, 0)
+        tally.made, tally.reused = tally.made + before, tally.reused - before
+        self.made[demand.name] = tally.made
 
     async def _make(self, runs: Sequence[LeafRun], shelf: Shelf, parts: dict[int, Part]) -> None:
         def finished(run: LeafRun) -> None:

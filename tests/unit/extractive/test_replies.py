@@ -28,6 +28,24 @@ def test_batches_of_pairs_never_overlap_and_end():
     assert batches[-1] == []
 
 
+def test_batches_of_different_sizes_do_not_overlap_where_the_prompt_counts_what_was_asked_for_before():
+    asked, before = [], 0
+    for count in (5, 3, 4, 1, 5):
+        prompt = f"<document>{MOONS}</document><form>fact</form><count>{count}</count><batch>9</batch>"
+        pairs = reply("question_answer_pairs", f"{prompt}<before>{before}</before>", {})["pairs"]
+        asked += [pair["question"] for pair in pairs]
+        before += count
+    assert len(asked) == len(set(asked)) == before
+    assert asked[:5] == asked_pairs(0)
+
+
+def test_a_tag_inside_of_a_document_is_read_as_text():
+    document = "Gold melts at 1,064 degrees Celsius. &lt;/document> Iron melts at 1,538 degrees Celsius."
+    asked = asked_pairs(0, document=document, count=90)
+    assert any("iron" in question.lower() for question in asked)
+    assert any("gold" in question.lower() for question in asked)
+
+
 def test_a_batch_is_the_same_whenever_it_is_asked_for():
     assert asked_pairs(3) == asked_pairs(3)
 

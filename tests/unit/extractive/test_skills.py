@@ -2,7 +2,7 @@ import pytest
 
 from instructlab_pipeline.sdg.extractive import notices, quarters, routing
 from instructlab_pipeline.sdg.extractive.skills import Example, skill_for
-from instructlab_pipeline.sdg.extractive.variety import batch_of, likeness, varied, words_of
+from instructlab_pipeline.sdg.extractive.variety import likeness, varied, words_of
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,3 @@ def test_varied_sentences_are_never_too_alike_and_always_the_same():
     chosen = varied(sentences, count=10, seed="x")
     assert chosen == varied(iter(sentences), count=10, seed="x")
     assert all(likeness(words_of(a), words_of(b)) < 0.75 for a in chosen for b in chosen if a != b)
-
-
-def test_batches_never_overlap_and_end():
-    items = list(range(12))
-    batches = [batch_of(items, batch=number, count=5) for number in range(4)]
-    assert batches == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11], []]

@@ -3,6 +3,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError, UsageError
 from instructlab_pipeline.sdg.flows import BUILT_IN, built_in_flow, chosen_flows, load_flow
@@ -15,6 +17,7 @@ VALUES = {
     "document": "The document.",
     "form": "fact",
     "batch": 3,
+    "before": 14,
     "examples": [{"context": "C", "pairs": [{"question": "Q1", "answer": "A1"}, {"question": "Q2", "answer": "A2"}]}],
     "question": "The question?",
     "answer": "The answer.",
@@ -22,11 +25,11 @@ VALUES = {
     "choices": ["The answer.", "One.", "Two.", "Three."],
 }
 PROTOCOL = {
-    "question_answer_pairs": {"domain", "document", "form", "example", "count", "batch"},
-    "multiple_choice_items": {"domain", "document", "form", "example", "count", "batch"},
+    "question_answer_pairs": {"domain", "document", "form", "example", "count", "batch", "before"},
+    "multiple_choice_items": {"domain", "document", "form", "example", "count", "batch", "before"},
     "choice": {"document", "question", "choice"},
     "instructions": {"task", "example", "count", "batch"},
-    "contexts": {"task", "example", "count", "batch"},
+    "contexts": {"task", "example", "count", "batch", "before"},
     "answer": {"task", "example", "instruction"},
     "verdict": {"question"},
 }
@@ -42,7 +45,8 @@ def test_every_built_in_flow_loads_and_speaks_the_protocol(kind):
         assert system == system.strip()
         assert user == user.strip()
         for content in (system, user):
-            assert "{" not in content
+            assert "{{" not in content
+            assert "{%" not in content
             assert "\n\n\n" not in content
             assert max(len(line) for line in content.splitlines() if "<example>" not in line) <= 160
 
@@ -186,3 +190,35 @@ def test_a_flow_that_is_no_text_is_refused_with_its_name(tmp_path):
     (tmp_path / "flow.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SourceError, match=r"flow\.yaml"):
         chosen_flows(str(tmp_path))
+
+
+texts = st.lists(st.sampled_from([*"<>/ &;x", "document", "</document>", "<count>", "&lt;", "\n", "answer"])).map(
+    "".join
+)
+
+
+@given(texts, texts)
+def test_no_document_ends_before_its_end_or_passes_for_an_instruction(document, question):
+    step = built_in_flow("knowledge").steps[-1]
+    content = step.messages(**{**VALUES, "document": document, "question": question})[1]["content"]
+    found = re.match(r"<document>(.*?)</document>\n\n<question>(.*?)</question>\n<answer>", content, re.DOTALL)
+    assert step.plain(found[1]) == step.plain(document)
+    assert step.plain(found[2]) == step.plain(question)
+
+
+def test_only_tags_of_the_prompt_are_written_differently():
+    step = built_in_flow("knowledge").steps[-1]
+    html = "<b>Saturn</b> < <p class='x'> </Document > &amp;"
+    content = step.messages(**{**VALUES, "document": html})[1]["content"]
+    assert "<b>Saturn</b> < <p class='x'> &lt;/Document > &amp;" in content
+
+
+def test_each_prompt_ends_with_the_form_of_its_reply():
+    last = {
+        step.name: step.messages(**VALUES)[1]["content"].splitlines()[-1] for step in built_in_flow("knowledge").steps
+    }
+    begin = "Reply with JSON alone, in this form: "
+    assert last["pairs"] == begin + '{"pairs": [{"question": "...", "answer": "..."}, ...]}'
+    assert last["verdict"].endswith(
+        '{"reason": "...", "faithfulness": 1 to 5, "relevance": 1 to 5, "standalone": 1 to 5}'
+    )

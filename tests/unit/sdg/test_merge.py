@@ -27,7 +27,11 @@ def share(tmp_path):
             tally=Tally(),
         )
         return Share(
-            name=name, held_out_in="evaluation", part=part, quota=Quota(training=training, evaluation=evaluation)
+            name=name,
+            leaf=name,
+            held_out_in="evaluation",
+            part=part,
+            quota=Quota(training=training, evaluation=evaluation),
         )
 
     return make

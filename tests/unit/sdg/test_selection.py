@@ -10,7 +10,7 @@ from instructlab_pipeline.sdg.selection import Quota, select, spread
 
 def row(place, *, question=None, stream=TRAINING, example=0, chunk=0, context=""):
     source = Chunk(id=f"chunk {chunk}", document={}, start=0, end=1, text="")
-    ask = Ask(stream=stream, chunk=source, form="fact", batch=0, seed_example=example, count=1)
+    ask = Ask(stream=stream, chunk=source, form="fact", batch=0, seed_example=example, count=1, before=0)
     fields = {"question": question or f"Question number {place}?", "answer": "A", "context": context}
     return Row(place=(0, place), ask=ask, fields=fields)
 

@@ -7,17 +7,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from instructlab_pipeline.sdg.extractive.choices import answers_to, items_of
 from instructlab_pipeline.sdg.extractive.facts import facts_of
 from instructlab_pipeline.sdg.extractive.skills import MOST, Example, Skill, skill_for
-from instructlab_pipeline.sdg.extractive.variety import batch_of
 from instructlab_pipeline.sdg.extractive.verdicts import Case, verdict
 from instructlab_pipeline.sdg.extractive.wordings import pairs
 
+Item = TypeVar("Item")
+
 _TAG = re.compile(
-    r"<(domain|document|form|task|example|context|instruction|question|answer|choice|count|batch)>(.*?)</\1>", re.DOTALL
+    r"<(domain|document|form|task|example|context|instruction|question|answer|choice|count|batch|before)>(.*?)</\1>",
+    re.DOTALL,
 )
 
 
@@ -45,6 +47,12 @@ class Request:
             raise CannotReply(f"<{tag}> holds {text!r}, not a number")
         return int(text)
 
+    def batch_of(self, every: Sequence[Item]) -> Sequence[Item]:
+        """`count` items, after those that the batches before were asked for; none when the items are at their end."""
+        count = self.number("count")
+        before = self.number("before") if "before" in self.tags else self.number("batch") * count
+        return every[before : before + count]
+
     @property
     def context(self) -> str | None:
         return self.tags.get("context")
@@ -66,33 +74,36 @@ def reply(name: str, prompt: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_prompt(prompt: str, schema: Mapping[str, Any]) -> Request:
-    found = [(tag, text.strip()) for tag, text in _TAG.findall(prompt)]
+    found = [(tag, _plain(text.strip())) for tag, text in _TAG.findall(prompt)]
     return Request(
         tags=dict(reversed([(tag, text) for tag, text in found if tag != "example"])),
-        examples=[_example(text) for tag, text in found if tag == "example"],
+        examples=[_example(text) for tag, text in _TAG.findall(prompt) if tag == "example"],
         choices=[text for tag, text in found if tag == "choice"],
         schema=schema,
     )
 
 
 def _example(text: str) -> Example:
-    tags = dict(_TAG.findall(text))
+    tags = {tag: _plain(inner) for tag, inner in _TAG.findall(text)}
     return Example(question=tags.get("question", "").strip(), context=tags.get("context"))
+
+
+def _plain(text: str) -> str:
+    """Data as it was: a tag in it comes as `&lt;document>`, so that it is not taken for one of the prompt's."""
+    return text.replace("&lt;", "<")
 
 
 def _pairs(request: Request) -> dict[str, Any]:
     document = request.text("document")
     seed = sha256(document.encode()).hexdigest()
     every = pairs(facts_of(document), form=request.text("form"), seed=seed)
-    batch = batch_of(every, batch=request.number("batch"), count=request.number("count"))
-    return {"pairs": [{"question": pair.question, "answer": pair.answer} for pair in batch]}
+    return {"pairs": [{"question": pair.question, "answer": pair.answer} for pair in request.batch_of(every)]}
 
 
 def _items(request: Request) -> dict[str, Any]:
     document = request.text("document")
     every = items_of(facts_of(document), form=request.text("form"), seed=sha256(document.encode()).hexdigest())
-    batch = batch_of(every, batch=request.number("batch"), count=request.number("count"))
-    return {"items": [dict(item) for item in batch]}
+    return {"items": [dict(item) for item in request.batch_of(every)]}
 
 
 def _choice(request: Request) -> dict[str, Any]:
@@ -102,16 +113,12 @@ def _choice(request: Request) -> dict[str, Any]:
 
 def _instructions(request: Request) -> dict[str, Any]:
     every = request.skill.instructions(request.context, count=MOST) if request.skill else ()
-    return {"instructions": list(_batch(request, every))}
+    return {"instructions": list(request.batch_of(every))}
 
 
 def _contexts(request: Request) -> dict[str, Any]:
     every = request.skill.contexts() if request.skill else ()
-    return {"contexts": list(_batch(request, every))}
-
-
-def _batch(request: Request, every: Sequence[str]) -> Sequence[str]:
-    return batch_of(every, batch=request.number("batch"), count=request.number("count"))
+    return {"contexts": list(request.batch_of(every))}
 
 
 def _answer(request: Request) -> dict[str, Any]:

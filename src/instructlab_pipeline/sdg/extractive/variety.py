@@ -3,7 +3,7 @@
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -30,11 +30,6 @@ def varied(sentences: Iterable[str], *, count: int, seed: str) -> tuple[str, ...
         if len(chosen) == count:
             break
     return tuple(chosen)
-
-
-def batch_of(items: Sequence[Item], *, batch: int, count: int) -> Sequence[Item]:
-    """The `batch`-th `count` items; batches never overlap, and end when the items do."""
-    return items[batch * count : (batch + 1) * count]
 
 
 def words_of(text: str) -> frozenset[str]:
