@@ -22,6 +22,7 @@ from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
+from instructlab_pipeline.publish.inputs import PublishInputs
 from instructlab_pipeline.run_storage import RunStorage
 from instructlab_pipeline.sdg import stage as sdg
 from instructlab_pipeline.sdg.parts import VERSION as SDG_VERSION
@@ -73,7 +74,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="publish",
-        inputs=publish.PublishInputs,
+        inputs=PublishInputs,
         run=publish.run,
         fingerprint=publish.fingerprint,
         lost=publish.lost,

@@ -10,7 +10,8 @@ import pytest
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish.evidence import gather
-from instructlab_pipeline.publish.stage import PublishInputs, fingerprint, run
+from instructlab_pipeline.publish.inputs import PublishInputs
+from instructlab_pipeline.publish.stage import fingerprint, run
 from instructlab_pipeline.publish.verification import verify
 from instructlab_pipeline.stage import Context
 from servers.finished_run import finished_run

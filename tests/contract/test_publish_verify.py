@@ -12,9 +12,10 @@ from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import GateError, PipelineError, SourceError, UsageError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish.evidence import gather
+from instructlab_pipeline.publish.inputs import PublishInputs
 from instructlab_pipeline.publish.previous import published_evaluation
 from instructlab_pipeline.publish.signature import Verifier, load_signer, load_verifier
-from instructlab_pipeline.publish.stage import PublishInputs, run
+from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.publish.verification import Verified, verify
 from instructlab_pipeline.stage import Context
 from servers.command import command
@@ -126,7 +127,7 @@ def test_what_was_published_can_be_compared_with_later(finished, place, tmp_path
         "clear": True,
         "n": 100,
         "threshold": 0.8,
-        "metrics": {"accuracy": {"base": 0.1, "tuned": 0.9, "interval": [0.8448, 0.9374]}},
+        "metrics": {"accuracy": {"n": 100, "base": 0.1, "tuned": 0.9, "interval": [0.8448, 0.9374]}},
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from instructlab_pipeline.artifacts import Artifact, digest_of, seal
-from instructlab_pipeline.publish.stage import PublishInputs
+from instructlab_pipeline.publish.inputs import PublishInputs
 from servers.tiny_model import write_tiny_model
 
 LARGE = 17 << 20  # more than fits a shared layer

@@ -88,7 +88,7 @@ def evaluation_record(verdict: Mapping[str, Any]) -> dict[str, Any]:
         "n": verdict["n"],
         "threshold": verdict["threshold"],
         "metrics": {
-            name: {key: metric[key] for key in ("base", "tuned", "interval")}
+            name: {"n": metric.get("n", verdict["n"]), **{key: metric[key] for key in ("base", "tuned", "interval")}}
             for name, metric in sorted(verdict["metrics"].items())
         },
     }

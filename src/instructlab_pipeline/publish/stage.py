@@ -4,16 +4,14 @@ published.json  {reference, pinned, tags, digest, size_bytes, layers}
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from instructlab_pipeline import __version__
 from instructlab_pipeline.artifacts import Artifact, Facts, write_atomically
-from instructlab_pipeline.errors import GateError, UsageError
+from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.publish.attachments import Subject, attach, sign, signed
 from instructlab_pipeline.publish.base_image import BaseImage, open_base
 from instructlab_pipeline.publish.blob import SealedFile
@@ -21,40 +19,21 @@ from instructlab_pipeline.publish.card import PREFIX, annotations, model_card
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.image import LAYER_FILES, Entry, Layer, layers
+from instructlab_pipeline.publish.inputs import PublishInputs, making_of, origin_of, sealed_json, tuned_files
 from instructlab_pipeline.publish.layout import open_layout, require_usable
 from instructlab_pipeline.publish.memory import Memory
 from instructlab_pipeline.publish.model_registry import Registration, register
-from instructlab_pipeline.publish.origin import Making, Origin
+from instructlab_pipeline.publish.origin import Origin
 from instructlab_pipeline.publish.presence import absence
 from instructlab_pipeline.publish.proof import card_document, evaluation_result, materials, provenance
 from instructlab_pipeline.publish.push import Image, Pushed, push, tag_all
 from instructlab_pipeline.publish.reference import Reference, RegistryReference, locate, parse, version_tag
 from instructlab_pipeline.publish.registry import connect
 from instructlab_pipeline.publish.signature import Signer, load_signer
-from instructlab_pipeline.stage import Context, unkeyed
+from instructlab_pipeline.stage import Context
 
 CARD = "README.md"
 CARRIED = "oci"  # the name of an image in a layout, which can be carried anywhere
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishInputs:
-    model: Artifact
-    taxonomy: Artifact
-    dataset: Artifact
-    train_phase_1: Artifact
-    train_phase_2: Artifact
-    sdg: Artifact
-    eval_final: Artifact
-    output_oci_model_uri: str
-    output_model_name: str
-    output_model_version: str
-    output_registry_insecure: bool
-    output_overwrite_version: bool = unkeyed()
-    output_modelcar_base_image: str | None
-    output_signing_key: str | None
-    output_model_registry_url: str | None
-    parameters: Mapping[str, Any] = unkeyed()  # all of them: for the provenance, which tells of what was done
 
 
 def require_destination(output_oci_model_uri: str, output_model_registry_url: str | None) -> None:
@@ -104,12 +83,12 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
         UsageError: the version is published already with another model, or the key cannot sign.
         ServiceError: the registry or the folder cannot be written.
     """
-    verdict = _json(inputs.eval_final, "verdict.json")
-    files = _tuned_files(inputs)
+    verdict = sealed_json(inputs.eval_final, "verdict.json")
+    files = tuned_files(inputs)
     require_pass(verdict, {path: file.sha256 for path, file in files.items()})
 
     require_signing_key(inputs.output_signing_key)
-    plan = _plan(inputs, files, _origin(inputs, verdict))
+    plan = _plan(inputs, files, origin_of(inputs, verdict))
     pushed = asyncio.run(_publish(plan, inputs, context))
     record = _record(plan, pushed)
     write_atomically(context.folder / "published.json", json.dumps(record, indent=2) + "\n")
@@ -201,7 +180,7 @@ async def _base_digest(inputs: PublishInputs) -> str:
 
 async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination: Destination) -> None:
     subject = Subject(pushed.manifest, _untagged(plan.reference))
-    making = _making(inputs)
+    making = making_of(inputs)
     others = [materials(plan.origin, making, pushed.digest), card_document(plan.card)]
     statements = [
         evaluation_result(plan.origin, making, pushed.digest),
@@ -242,54 +221,6 @@ def _record(plan: _Plan, pushed: Pushed) -> dict[str, Any]:
     }
 
 
-def _tuned_files(inputs: PublishInputs) -> dict[str, SealedFile]:
-    """The model of the last phase that trained one, by path inside its folder."""
-    for phase in (inputs.train_phase_2, inputs.train_phase_1):
-        files = {
-            file.path.removeprefix("model/"): SealedFile(path=phase / file.path, size=file.size, sha256=file.sha256)
-            for file in phase.files
-            if file.path.startswith("model/")
-        }
-        if files:
-            return files
-    raise GateError(
-        "no training phase had data, so there is no model to publish",
-        remedy="add knowledge or skill leaves to the taxonomy",
-    )
-
-
-def _origin(inputs: PublishInputs, verdict: Mapping[str, Any]) -> Origin:
-    model, taxonomy = _json(inputs.model, "model.json"), _json(inputs.taxonomy, "taxonomy.json")
-    return Origin(
-        name=inputs.output_model_name,
-        version=inputs.output_model_version,
-        base_model=model["uri"],
-        base_digest=inputs.model.digest,
-        taxonomy=taxonomy["url"],
-        commit=taxonomy["commit"],
-        dataset_digest=inputs.dataset.digest,
-        verdict=verdict,
-    )
-
-
-def _making(inputs: PublishInputs) -> Making:
-    base = _json(inputs.model, "model.json")
-    artifacts = [getattr(inputs, item.name) for item in fields(inputs)]
-    questions = next((file.sha256 for file in inputs.sdg.files if file.path == "evaluation.jsonl"), "")
-    return Making(
-        parameters=inputs.parameters,
-        stages={
-            artifact.kind: {"key": artifact.key, "digest": artifact.digest, "inputs": dict(artifact.inputs)}
-            for artifact in artifacts
-            if isinstance(artifact, Artifact)
-        },
-        evaluation_set=questions,
-        architecture=base["architecture"],
-        num_parameters=base["num_parameters"],
-        program_version=__version__,
-    )
-
-
 def _layer_records(planned: Sequence[Layer], pushed: Pushed) -> list[dict[str, Any]]:
     """Those of the base image have no files of ours."""
     files = {layer.identity: [entry.path for entry in layer.entries] for layer in planned}
@@ -301,15 +232,3 @@ def _layer_records(planned: Sequence[Layer], pushed: Pushed) -> list[dict[str, A
         }
         for sent in pushed.layers
     ]
-
-
-def _json(artifact: Artifact, name: str) -> Any:
-    """A sealed file's content, if it is what was sealed: a verdict that somebody wrote by hand opens no gate."""
-    content = (artifact / name).read_bytes()
-    sealed = next((file.sha256 for file in artifact.files if file.path == name), None)
-    if sealed != hashlib.sha256(content).hexdigest():
-        raise GateError(
-            f"{artifact / name} is not what stage {artifact.kind} sealed. Nothing was published",
-            remedy=f"run the stage {artifact.kind} again: it makes the file anew",
-        )
-    return json.loads(content)

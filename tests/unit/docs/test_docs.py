@@ -78,7 +78,7 @@ def test_the_publishing_page_s_manifests_name_the_image_by_its_digest(manifest):
 
 def test_the_publishing_page_shows_the_evaluation_as_it_is_written():
     (shown,) = map(json.loads, blocks("docs/publishing.md", "json"))
-    metric = {"base": 0.12, "tuned": 0.93, "interval": [0.86, 0.966], "passed": True}
+    metric = {"n": 98, "base": 0.12, "tuned": 0.93, "interval": [0.86, 0.966], "passed": True}
     verdict = {"verdict": "pass", "clear": True, "n": 100, "threshold": 0.8, "metrics": {"accuracy": metric}}
     assert evaluation_record(verdict) == shown
 
