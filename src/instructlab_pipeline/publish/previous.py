@@ -14,7 +14,8 @@ def published_evaluation(image: str, *, insecure: bool) -> dict[str, Any] | None
     """The evaluation of the model at `image` (as output_oci_model_uri names one); None where there is none of ours.
 
     `{"verdict": "pass", "clear", "n", "threshold", "metrics": {NAME: {"n", "base", "tuned", "interval"}}}`; the
-    interval is the 95% one of `tuned`, `[low, high]`. It is read from the manifest alone; `verify` tells whether to believe it.
+    interval is the 95% one of `tuned`, `[low, high]`. It is read from the manifest
+    alone; `verify` tells whether to believe it.
 
     Raises:
         SourceError: an image is there, but its manifest cannot be read.
