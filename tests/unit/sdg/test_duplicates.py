@@ -53,7 +53,7 @@ def test_no_text_at_all_is_like_nothing():
 words = st.lists(st.sampled_from(["red", "blue", "green", "12", "Titan", "is", "a"]), max_size=30).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(words, max_size=12), words, st.integers(0, 29), st.sampled_from([0, 1100]))
 def test_minhash_finds_what_comparing_each_with_each_finds(texts, text, place, others):
     touched_up = " ".join(text.split()[:place] + text.split()[place + 1 :])

@@ -197,9 +197,12 @@ texts = st.lists(st.sampled_from([*"<>/ &;x", "document", "</document>", "<count
 )
 
 
+KNOWLEDGE_VERDICT = built_in_flow("knowledge").steps[-1]
+
+
 @given(texts, texts)
 def test_no_document_ends_before_its_end_or_passes_for_an_instruction(document, question):
-    step = built_in_flow("knowledge").steps[-1]
+    step = KNOWLEDGE_VERDICT
     content = step.messages(**{**VALUES, "document": document, "question": question})[1]["content"]
     found = re.match(r"<document>(.*?)</document>\n\n<question>(.*?)</question>\n<answer>", content, re.DOTALL)
     assert step.plain(found[1]) == step.plain(document)
