@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from peers import NotInstalledError, installed
 
@@ -39,11 +40,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         bench = Bench(Path(folder), peer=_oras_python(options.environments.absolute()))
         bench.make_model(total, options.shards)
-        seconds: dict[str, list[float]] = {}
+        costs: dict[str, list[Cost]] = {}
         for number in range(options.rounds):
-            for name, taken in bench.round(number):
-                seconds.setdefault(name, []).append(taken)
-    _tell({name: median(taken) for name, taken in seconds.items()}, total)
+            for name, cost in bench.round(number):
+                costs.setdefault(name, []).append(cost)
+    _tell(costs, total)
+
+
+class Cost(NamedTuple):
+    seconds: float
+    cpu_s: float
+    peak_mb: float
 
 
 class Bench:
@@ -63,8 +70,8 @@ class Bench:
                     left -= file.write(os.urandom(min(left, CHUNK_BYTES)))
         _timed(self._ours(f"oci:{self.layout}:latest", self.folder / "seals"))
 
-    def round(self, number: int) -> Iterator[tuple[str, float]]:
-        """The seconds of each push, and of pushing what is there already."""
+    def round(self, number: int) -> Iterator[tuple[str, Cost]]:
+        """The cost of each push, and of pushing what is there already."""
         cache = self.folder / f"cache-{number}"
         cache.mkdir()
         (cache / "seals.json").write_bytes((self.folder / "seals" / "seals.json").read_bytes())
@@ -89,14 +96,19 @@ class Bench:
                 yield server.host
 
 
-def _timed(argv: Sequence[str | Path]) -> float:
-    """Seconds of the whole process."""
-    started = time.perf_counter()
-    done = subprocess.run([*map(str, argv)], capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - started
-    if done.returncode:
-        raise SystemExit(f"{argv[0]} failed:\n" + "\n".join(done.stderr.splitlines()[-_LAST_LINES:]))
-    return taken
+def _timed(argv: Sequence[str | Path]) -> Cost:
+    """Of the whole process, from its start to its end."""
+    with tempfile.TemporaryFile("w+") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen([*map(str, argv)], stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        taken = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        lines = output.read().splitlines()
+    if process.returncode:
+        raise SystemExit(f"{argv[0]} failed:\n" + "\n".join(lines[-_LAST_LINES:]))
+    return Cost(seconds=taken, cpu_s=usage.ru_utime + usage.ru_stime, peak_mb=usage.ru_maxrss / 1024)
 
 
 def _oras_python(environments: Path) -> Path | None:
@@ -107,16 +119,18 @@ def _oras_python(environments: Path) -> Path | None:
         return None
 
 
-def _tell(seconds: Mapping[str, float], total: int) -> None:
-    print(f"{'':12}{'seconds':>10}{'MB/s':>10}")
-    for name, taken in seconds.items():
-        print(f"{name:12}{taken:>10.2f}{total / taken / 1e6:>10.0f}")
+def _tell(costs: Mapping[str, Sequence[Cost]], total: int) -> None:
+    middle = {name: Cost(*map(median, zip(*taken, strict=True))) for name, taken in costs.items()}
+    print(f"{'':12}{'seconds':>10}{'MB/s':>8}{'cpu_s':>8}{'peak_mb':>9}")
+    for name, cost in middle.items():
+        speed = total / cost.seconds / 1e6
+        print(f"{name:12}{cost.seconds:>10.2f}{speed:>8.0f}{cost.cpu_s:>8.2f}{cost.peak_mb:>9.0f}")
     ratios = {
-        f"ratio_{name}": round(seconds[name] / seconds[OURS], 3) if name in seconds else None for name in (SKOPEO, PEER)
+        f"ratio_{name}": round(middle[name].seconds / middle[OURS].seconds, 3) if name in middle else None
+        for name in (SKOPEO, PEER)
     }
-    print(
-        json.dumps({"benchmark": "publish", **ratios, "second_push_s": round(seconds[AGAIN], 3), "size_bytes": total})
-    )
+    again = round(middle[AGAIN].seconds, 3)
+    print(json.dumps({"benchmark": "publish", **ratios, "second_push_s": again, "size_bytes": total}))
 
 
 def _options() -> argparse.Namespace:
