@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -30,7 +31,7 @@ def run(tmp_path, url, rows, *, most=4, settle=None):
 
     async def live():
         journal = open_journal(tmp_path / "journal")
-        async with open_session() as session:
+        async with open_session([url]) as session:
             lane = Lane(endpoint=Endpoint(role="teacher", url=url, session=session), pace=Pace(most=most))
             scheduler = Scheduler(
                 lanes={"teacher": lane},
@@ -106,6 +107,17 @@ def test_an_endpoint_that_goes_away_stops_the_run_and_keeps_what_was_finished(tm
 def test_an_endpoint_that_only_pushes_back_is_given_up_in_the_end(tmp_path):
     with TeacherServer(faults={"429": 1.0}) as teacher, pytest.raises(ServiceError, match="answered 429: slow down"):
         run(tmp_path, teacher.url, [(0, "a"), (0, "b")])
+
+
+@pytest.mark.parametrize("wait_s", [2, 3])
+def test_an_endpoint_that_names_the_date_to_come_back_is_asked_again_then(tmp_path, wait_s):
+    until = time.time() + wait_s
+    server = TeacherServer(faults={"429": 1.0})
+    server.retry_after = formatdate(until, usegmt=True)
+    with server as teacher:
+        threading.Timer(wait_s - 1, teacher.faults.clear).start()
+        run(tmp_path, teacher.url, [(0, "a")])
+        assert len(teacher.requests) == 2
 
 
 def test_a_failure_while_settling_ends_the_run(tmp_path):

@@ -1,12 +1,9 @@
 """What the sdg stage says when teachers are missing, wrong or gone: the right class of error, early, with a remedy."""
 
 import os
-import ssl
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -201,13 +198,15 @@ def test_the_fingerprint_names_the_models_without_asking_where_they_are_given(ta
 
 
 def test_a_private_certificate_authority_is_needed_and_taken_from_the_environment(tmp_path, taxonomy, monkeypatch):
-    certificate, key = _self_signed(tmp_path)
-    with _https_models(certificate, key) as url:
-        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, url))
+    server = TeacherServer()
+    server.tls = certificate, _ = _self_signed(tmp_path)
+    with server as teacher:
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, teacher.url))
         assert "certificate" in error.message.lower()
         assert "SSL_CERT_FILE" in error.remedy
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert models_in_fingerprint(sdg_inputs(taxonomy, url)) == "behind-tls behind-tls"
+        assert run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))["samples"] == 36
+        assert len(teacher.connections) <= 8 < len(teacher.requests)
 
 
 def _self_signed(folder):
@@ -216,34 +215,6 @@ def _self_signed(folder):
     argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
     subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return certificate, key
-
-
-class _https_models:  # noqa: N801 - reads as a function
-    def __init__(self, certificate, key):
-        self.server = HTTPServer(("127.0.0.1", 0), _Models)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-
-    def __enter__(self):
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"https://localhost:{self.server.server_port}/v1"
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class _Models(BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = b'{"data": [{"id": "behind-tls"}]}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 def test_a_proxy_is_taken_from_the_environment_but_not_to_this_machine(tmp_path, taxonomy, monkeypatch):

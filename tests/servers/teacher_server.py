@@ -12,6 +12,7 @@ of the body), garbage, truncated (JSON that breaks off), empty, refused (400).
 import asyncio
 import json
 import re
+import ssl
 import time
 from collections import Counter
 from hashlib import sha256
@@ -26,13 +27,19 @@ RETRY_AFTER_S = 0.2
 
 class TeacherServer:
     def __init__(self, *, scripts=None, faults=None, latency_s=(0.0, 0.0), api_key=None, models=(MODEL,), room=None):
-        """`latency_s`: shortest and longest. `room`: how many requests at once before the others get 429."""
+        """`latency_s`: shortest and longest. `room`: how many requests at once before the others get 429.
+
+        To be set before it starts: `retry_after` of a 429; `tls`, the paths of a certificate for localhost and its key.
+        """
         self.scripts = {**DEFAULT_SCRIPTS, **(scripts or {})}
         self.faults = faults or {}
         self.latency_s = latency_s
         self.api_key = api_key
         self.models = models
         self.room = room
+        self.retry_after = str(RETRY_AFTER_S)
+        self.tls = None
+        self.connections = set()
         self.requests = []
         self.answered = Counter()
         self.in_flight = 0
@@ -50,7 +57,7 @@ class TeacherServer:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
 
     def repeated(self):
         """How many answers were given again to a request that had been answered before."""
@@ -65,12 +72,19 @@ class TeacherServer:
         app.router.add_post("/v1/chat/completions", self._complete)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._ssl_context())
         await site.start()
         self.port = runner.addresses[0][1]
         ready()
         await stop.wait()
         await runner.cleanup()
+
+    def _ssl_context(self):
+        if self.tls is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.tls)
+        return context
 
     async def _list_models(self, request):
         if self._unwelcome(request):
@@ -83,6 +97,7 @@ class TeacherServer:
         body = await request.read()
         asked = json.loads(body)
         self.requests.append(asked)
+        self.connections.add(request.transport.get_extra_info("peername"))
         if asked["model"] not in self.models:
             return _error(404, f"The model `{asked['model']}` does not exist")
         digest = sha256(body).hexdigest()
@@ -91,7 +106,7 @@ class TeacherServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if self.room is not None and self.in_flight > self.room:
-                return _error(429, "too many requests", {"Retry-After": str(RETRY_AFTER_S)})
+                return _error(429, "too many requests", {"Retry-After": self.retry_after})
             return await self._answer(request, asked, digest)
         finally:
             self.in_flight -= 1
@@ -103,7 +118,7 @@ class TeacherServer:
         if fault in ("500", "503"):
             return _error(int(fault), "something broke")
         if fault == "429":
-            return _error(429, "slow down", {"Retry-After": str(RETRY_AFTER_S)})
+            return _error(429, "slow down", {"Retry-After": self.retry_after})
         if fault == "refused":
             return _error(400, "This model's maximum context length is 4096 tokens")
         if fault == "disconnect":

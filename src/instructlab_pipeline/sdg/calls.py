@@ -7,6 +7,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+ENCODER = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps makes another one for each call
 REFUSED = "refused"  # the finish of a call that the endpoint will not answer, whatever we do
 
 
@@ -42,7 +43,7 @@ class Call:
             "seed": self.seed,
             "response_format": {"type": "json_schema", "json_schema": schema},
         }
-        return json.dumps(request, ensure_ascii=False).encode()
+        return ENCODER.encode(request).encode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,5 +58,5 @@ class Reply:
 
 def seed_for(random_seed: int, messages: Sequence[Mapping[str, str]], *, variant: int) -> int:
     """A seed of its own for each call, and others for its variants; 31 bits, as every server takes them."""
-    text = json.dumps([random_seed, variant, messages], ensure_ascii=False)
+    text = ENCODER.encode([random_seed, variant, messages])
     return int.from_bytes(sha256(text.encode()).digest()[:4], "big") >> 1

@@ -10,9 +10,11 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -136,13 +138,14 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def open_session() -> AsyncIterator["ClientSession"]:
-    """One pool of kept connections; the key and the certificate authorities come from the environment."""
+async def open_session(urls: Iterable[str]) -> AsyncIterator["ClientSession"]:
+    """One pool of kept connections; the key and, if one of `urls` needs them, authorities come from the environment."""
     import aiohttp
 
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=ssl.create_default_context())
+    authorities = ssl.create_default_context() if any(urlsplit(url).scheme == "https" for url in urls) else True
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=authorities)
     timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         yield session
@@ -187,8 +190,10 @@ def _said(content: bytes) -> str:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Seconds to be quiet. The form with a date is rare among model servers, and the backoff serves it as well."""
+    """Seconds to be quiet, told as such or as a date (RFC 9110, 10.2.3)."""
+    told = headers.get("Retry-After", "0").strip()
     try:
-        return max(0.0, min(float(headers.get("Retry-After", 0)), REPLY_TIMEOUT_S))
+        seconds = float(told) if told[:1].isdigit() else parsedate_to_datetime(told).timestamp() - time.time()
     except ValueError:
         return 0.0
+    return max(0.0, min(seconds, REPLY_TIMEOUT_S))

@@ -48,7 +48,7 @@ class Step:
         named = {"count": self.count, **values, "criteria": self.criteria}
         system, prompt = self._templates
         return [
-            {"role": "system", "content": system.render(named).strip()},
+            {"role": "system", "content": system if isinstance(system, str) else system.render(named).strip()},
             {"role": "user", "content": f"{prompt.render(named).strip()}\n\n{self._form_of_reply}"},
         ]
 
@@ -62,9 +62,14 @@ class Step:
         return f"Reply with JSON alone, in this form: {outline(self.schema)}"
 
     @cached_property
-    def _templates(self) -> "tuple[Template, Template]":
+    def _templates(self) -> "tuple[Template | str, Template]":
+        """The system's template, or its text where it is always the same, and the prompt's."""
+        from jinja2.meta import find_undeclared_variables
+
         environment = template_environment(self.system, self.prompt)
-        return environment.from_string(self.system), environment.from_string(self.prompt)
+        system = environment.from_string(self.system)
+        is_fixed = not find_undeclared_variables(environment.parse(self.system))
+        return system.render().strip() if is_fixed else system, environment.from_string(self.prompt)
 
 
 @dataclass(frozen=True, kw_only=True)

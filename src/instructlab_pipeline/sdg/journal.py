@@ -19,17 +19,17 @@ from pathlib import Path
 from zlib import crc32
 
 from instructlab_pipeline.errors import ServiceError
-from instructlab_pipeline.sdg.calls import Reply
+from instructlab_pipeline.sdg.calls import ENCODER, Reply
 
 KEY_LENGTH = 64
-SYNC_INTERVAL_S = 0.05  # what a power cut can cost
+SYNC_INTERVAL_S = 0.2  # what a power cut can cost
 _CHECKSUM_LENGTH = 8
 _HEAD = _CHECKSUM_LENGTH + 1 + KEY_LENGTH + 1
 
 
 def encode(key: str, reply: Reply) -> bytes:
     fields = {name: getattr(reply, name) for name in Reply.__slots__}
-    content = f"{key} {json.dumps(fields, ensure_ascii=False)}".encode()
+    content = f"{key} {ENCODER.encode(fields)}".encode()
     return b"%08x %s\n" % (crc32(content), content)
 
 
@@ -43,7 +43,7 @@ def decode(line: bytes) -> tuple[str, Reply] | None:
 def is_whole(line: bytes) -> bool:
     if len(line) <= _HEAD or not line.endswith(b"\n"):
         return False
-    return b"%08x" % crc32(line[_CHECKSUM_LENGTH + 1 : -1]) == line[:_CHECKSUM_LENGTH]
+    return line.startswith(b"%08x " % crc32(line[_CHECKSUM_LENGTH + 1 : -1]))
 
 
 @dataclass(kw_only=True)

@@ -38,12 +38,15 @@ _SMALL_WORDS = {
     "Turkish": "ve bir bu için ile ne da de olan olarak mi çok daha gibi en kadar var hangi değil ise",
     "Vietnamese": "là của và các có được trong cho không một với những này đã từ khi để theo ở như gì",
 }
-_LANGUAGES: dict[str, frozenset[str]] = {name: frozenset(words.split()) for name, words in _SMALL_WORDS.items()}
+_LANGUAGES_OF: dict[str, list[str]] = {}  # by small word
+for _name, _words in _SMALL_WORDS.items():
+    for _word in frozenset(_words.split()):
+        _LANGUAGES_OF.setdefault(_word, []).append(_name)
 
 
 def script_of(text: str) -> str | None:
     """The script of most of a text's letters: Latin, Cyrillic, Greek, Arabic, East Asian ...; None for too few."""
-    letters = Counter(_script(character) for character in text if character.isalpha())
+    letters = _letters([text])
     if letters.total() < FEWEST_LETTERS:
         return None
     return letters.most_common(1)[0][0]
@@ -51,7 +54,7 @@ def script_of(text: str) -> str | None:
 
 def scripts_in(texts: Iterable[str], *, least: float = 0.05) -> frozenset[str]:
     """Every script that has at least this share of all letters."""
-    letters = Counter(_script(character) for text in texts for character in text if character.isalpha())
+    letters = _letters(texts)
     return frozenset(name for name, count in letters.items() if count >= least * letters.total())
 
 
@@ -60,10 +63,22 @@ def language_of(text: str) -> str | None:
     words = [word.lower() for word in _WORD.findall(text)]
     if len(words) < FEWEST_WORDS:
         return None
-    counts = {name: sum(word in small for word in words) for name, small in _LANGUAGES.items()}
-    first, second, *_ = sorted(counts, key=lambda name: -counts[name])
-    leads = counts[first] >= SMALL_WORDS_SHARE * len(words) and counts[first] >= LEAD * counts[second]
-    return first if leads and len(_LANGUAGES[first].intersection(words)) >= FEWEST_SMALL_WORDS else None
+    counts = Counter(name for word in words for name in _LANGUAGES_OF.get(word, ()))
+    (first, most), (_, next_most) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
+    if most < SMALL_WORDS_SHARE * len(words) or most < LEAD * next_most:
+        return None
+    different = {word for word in words if first in _LANGUAGES_OF.get(word, ())}
+    return first if len(different) >= FEWEST_SMALL_WORDS else None
+
+
+def _letters(texts: Iterable[str]) -> Counter[str]:
+    """How many letters of each script; a character is looked up once however often it occurs."""
+    letters: Counter[str] = Counter()
+    for text in texts:
+        for character, count in Counter(text).items():
+            if character.isalpha():
+                letters[_script(character)] += count
+    return letters
 
 
 @lru_cache(maxsize=4096)

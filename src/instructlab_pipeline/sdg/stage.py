@@ -96,22 +96,22 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
 
 def _demands(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
     evaluation = math.ceil(inputs.eval_num_samples / len(leaves))
+    flows = inputs.flows
     own = [
         Demand(
             leaf=leaf,
-            flow=inputs.flows[leaf.kind],
+            flow=flows[leaf.kind],
             quotas=[Quota(training=inputs.sdg_scale_factor * len(leaf.seed_examples), evaluation=evaluation)],
         )
         for leaf in leaves
     ]
-    return [*own, *_multiple_choice(leaves, inputs)]
+    return [*own, *_multiple_choice(leaves, flows.get(MULTIPLE_CHOICE), inputs.eval_num_samples)]
 
 
-def _multiple_choice(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
+def _multiple_choice(leaves: Sequence[Leaf], flow: Flow | None, wanted: int) -> list[Demand]:
     """As many items as the evaluation asks, spread over the knowledge leaves; none unless a metric needs them."""
-    flow = inputs.flows.get(MULTIPLE_CHOICE)
     with_documents = [leaf for leaf in leaves if leaf.kind == KNOWLEDGE] if flow else []
-    share = math.ceil(inputs.eval_num_samples / max(len(with_documents), 1))
+    share = math.ceil(wanted / max(len(with_documents), 1))
     return [
         Demand(leaf=leaf, flow=flow, quotas=[Quota(training=0, evaluation=share)]) for leaf in with_documents if flow
     ]

@@ -65,7 +65,7 @@ async def open_teachers(teacher: Address, judge: Address, events: Events) -> Asy
     """
     async with (
         _extractive_url(EXTRACTIVE in (teacher.endpoint, judge.endpoint), events) as extractive,
-        open_session() as session,
+        open_session([teacher.endpoint, judge.endpoint]) as session,
     ):
         endpoints: dict[str, Endpoint] = {}
         models = {}
@@ -88,7 +88,7 @@ def model_of(address: Address) -> str:
 
 
 async def _asked_model(address: Address) -> str:
-    async with open_session() as session:
+    async with open_session([address.endpoint]) as session:
         endpoint = Endpoint(role=address.role, url=_url(address, ""), session=session)
         return await _checked_model(endpoint, address)
 
