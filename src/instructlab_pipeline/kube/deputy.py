@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from instructlab_pipeline.artifacts import digest_of
@@ -29,25 +30,39 @@ def deputy_of(resolved: Resolved, run_dir: str, *, tell: Tell, patience: Patienc
         raise UsageError(f"pods cannot reach {run_dir}", remedy="give --run-dir as s3://bucket/prefix")
     cluster = connected()
     api = api_served(cluster, resolved.parameters.k8s_training_api)
+    image = _image()
 
     def perform(name: str, key: str) -> None:
-        training = training_of(resolved, name, run_dir, key, cluster=cluster)
+        making = Making(stage=name, run_dir=run_dir, key=key)
+        training = training_of(resolved, making, image=image, cluster=cluster)
         run_job(training, api, cluster, tell=tell, patience=patience)
 
     return perform
 
 
-def training_of(resolved: Resolved, stage: str, run_dir: str, key: str, *, cluster: Cluster) -> Training:
-    """The job of a stage. Its name says what it makes: same run, same key, same job."""
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """What a job makes. Its name is a digest of that: same run, same key, same job."""
+
+    stage: str
+    run_dir: str
+    key: str
+
+    @property
+    def job_name(self) -> str:
+        return f"{self.stage.replace('_', '-')}-{digest_of([self.run_dir, self.key])[:10]}"
+
+
+def training_of(resolved: Resolved, making: Making, *, image: str, cluster: Cluster) -> Training:
     parameters = resolved.parameters
     resources = training_resources(resolved.settings)
     return Training(
-        name=f"{stage.replace('_', '-')}-{digest_of([run_dir, key])[:10]}",
+        name=making.job_name,
         namespace=cluster.namespace,
-        labels={**LABELS, RUN_LABEL: _run_label(run_dir), STAGE_LABEL: stage},
+        labels={**LABELS, RUN_LABEL: _run_label(making.run_dir), STAGE_LABEL: making.stage},
         owner=owner_of(cluster, socket.gethostname()),
-        image=_image(),
-        command=("instructlab-pipeline", "stage", stage, "--run-dir", run_dir),
+        image=image,
+        command=("instructlab-pipeline", "stage", making.stage, "--run-dir", making.run_dir),
         secret=parameters.s3_secret,
         nodes=parameters.train_num_workers,
         gpus=int(resources.get(parameters.train_gpu_identifier, "0")),

@@ -66,14 +66,13 @@ def run_job(training: Training, api: Api, cluster: Cluster, *, tell: Tell, patie
     follower = LogFollower(cluster=cluster, namespace=training.namespace, tell=tell)
     _make_or_find(training, api, cluster, tell)
     with _taken_along(training, api, cluster):
-        waits_since: float | None = None
+        waiting = Waiting(tell=tell)
         for seen in _looks(training, api, cluster, patience):
             follower.follow(seen.pods)
             state = state_of(seen, api)
             if state.phase != "going":
                 break
-            waits_since = _told_waits(state, waits_since, tell)
-            if waits_since is not None and time.monotonic() - waits_since > patience.start_within_minutes * 60:
+            if waiting.seconds(state) > patience.start_within_minutes * 60:
                 _remove(training, api, cluster)
                 raise stuck(seen, state, patience.start_within_minutes)
     follower.finish()
@@ -166,14 +165,23 @@ def _look(training: Training, api: Api, cluster: Cluster) -> Seen:
     return Seen(job=cluster.find(api.path(training.namespace, training.name)), pods=pods, events=events)
 
 
-def _told_waits(state: State, since: float | None, tell: Tell) -> float | None:
-    """Since when its pods have been waiting."""
-    if not state.waits:
-        return None
-    if since is None:
-        tell(f"waiting: {state.waits}")
-        return time.monotonic()
-    return since
+@dataclass(kw_only=True)
+class Waiting:
+    """For how long its pods have been waiting; each reason is told once."""
+
+    tell: Tell
+    _since: float | None = None
+    _told: str = ""
+
+    def seconds(self, state: State) -> float:
+        if not state.waits:
+            self._since = None
+            return 0.0
+        if state.waits != self._told:
+            self._told = state.waits
+            self.tell(f"waiting: {state.waits}")
+        self._since = self._since or time.monotonic()
+        return time.monotonic() - self._since
 
 
 @dataclass(kw_only=True)

@@ -27,6 +27,7 @@ from instructlab_pipeline.s3.remote import RemoteFolder
 RENEWED_EVERY_S = 5.0
 EXPIRES_S = 30.0
 LOOK_EVERY_S = 1.0
+CLOCKS_DISAGREE_S = 60.0
 
 
 @dataclass(kw_only=True)
@@ -117,10 +118,14 @@ def newest(notes: RemoteFolder) -> int:
 
 
 def holder_of(notes: RemoteFolder) -> str | None:
-    """Who holds the lease, in words, or None; one that died lately still counts."""
-    number = newest(notes)
-    note = notes.read(_name(number)) if number else None
-    return in_words(note) if note else None
+    """Who holds the lease, in words, or None. For people: by their clock and the server's, which may disagree a bit."""
+    held = notes.listing()
+    if not held:
+        return None
+    name = max(held)
+    note = notes.read(name)
+    silent = time.time() - held[name].modified > EXPIRES_S + CLOCKS_DISAGREE_S
+    return None if note is None or silent or _died_here(note) else in_words(note)
 
 
 def _died_here(note: bytes) -> bool:
