@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,20 +59,27 @@ def run_pipeline(world, monkeypatch, tmp_path):
     return run
 
 
+@contextmanager
 def killed_at(stage, folder):
-    """A thread that kills, as the kernel kills, the step's command as soon as it trains."""
+    """While the body runs, the command of the step is killed as the kernel kills, as soon as its workers work."""
+    ended, killed = threading.Event(), []
 
     def kill():
-        while not list(folder.rglob(f"{stage}/work/telemetry.jsonl")):
-            time.sleep(0.05)
+        while not list(folder.rglob(f"{stage}/work/telemetry.jsonl")) and not ended.wait(0.05):
+            pass
         for pid in descendants(os.getpid()):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if b"instructlab_pipeline" in words and stage.encode() in words:
                 os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
 
     thread = threading.Thread(target=kill)
     thread.start()
-    return thread
+    try:
+        yield killed
+    finally:
+        ended.set()
+        thread.join()
 
 
 def states(run_dir):
@@ -89,10 +96,9 @@ def single(world):
 
 def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(run_pipeline, single, tmp_path):
     run_dir = "s3://models/runs/first"
-    killer = killed_at("train_phase_1", tmp_path)
-    with pytest.raises(RuntimeError, match="train-phase-1"):
+    with killed_at("train_phase_1", tmp_path) as killed, pytest.raises(RuntimeError, match="train-phase-1"):
         run_pipeline(run_dir)
-    killer.join()
+    assert killed
     assert states(run_dir)["dataset"] == "finished"
     assert states(run_dir)["train_phase_1"] == "stopped"
 

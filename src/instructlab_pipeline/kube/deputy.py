@@ -55,7 +55,6 @@ class Making:
 
 def training_of(resolved: Resolved, making: Making, *, image: str, cluster: Cluster) -> Training:
     parameters = resolved.parameters
-    resources = training_resources(resolved.settings)
     return Training(
         name=making.job_name,
         namespace=cluster.namespace,
@@ -65,8 +64,8 @@ def training_of(resolved: Resolved, making: Making, *, image: str, cluster: Clus
         command=("instructlab-pipeline", "stage", making.stage, "--run-dir", making.run_dir),
         secret=parameters.s3_secret,
         nodes=parameters.train_num_workers,
-        gpus=int(resources.get(parameters.train_gpu_identifier, "0")),
-        resources=resources,
+        gpus=parameters.train_gpus_per_worker,
+        resources=training_resources(resolved.settings),
         node_selector=node_selector(parameters),
         tolerations=tolerations(parameters),
         storage_class=parameters.k8s_storage_class_name,

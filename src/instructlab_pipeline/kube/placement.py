@@ -7,8 +7,6 @@ from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.rules import Settings
 from instructlab_pipeline.params.table import Parameters
 
-ONE_GPU = "1"
-
 
 def step_placement(parameters: Parameters) -> dict[str, Any]:
     """For the steps of the pipeline, as `components.prepare` hands it to Kubeflow."""
@@ -17,7 +15,7 @@ def step_placement(parameters: Parameters) -> dict[str, Any]:
         "cpu": resources.get("cpu", str(parameters.train_cpu_limit)),
         "memory": resources.get("memory", parameters.train_memory_per_worker),
         "gpu_type": parameters.train_gpu_identifier,
-        "gpus": resources.get(parameters.train_gpu_identifier, ONE_GPU),
+        "gpus": str(parameters.train_gpus_per_worker),
         "node_selector": node_selector(parameters),
         "tolerations": tolerations(parameters),
     }
@@ -29,9 +27,9 @@ def training_resources(settings: Settings) -> dict[str, str]:
     for name, resource in (("train_cpu_limit", "cpu"), ("train_memory_per_worker", "memory")):
         if settings[name].explicit or resource not in resources:
             resources[resource] = text_of(settings[name].value)
-    gpu = str(settings["train_gpu_identifier"].value)
-    resources.setdefault(gpu, ONE_GPU)
-    return {name: quantity for name, quantity in resources.items() if (name, quantity) != (gpu, "0")}
+    gpu, gpus = (settings[name].value for name in ("train_gpu_identifier", "train_gpus_per_worker"))
+    devices = {str(gpu): str(gpus)} if gpus else {}
+    return {name: quantity for name, quantity in resources.items() if name != gpu} | devices
 
 
 def node_selector(parameters: Parameters) -> dict[str, str]:

@@ -250,6 +250,12 @@ class Parameters:
         "CPUs of one training worker. Set explicitly, it wins over k8s_worker_resources for training pods.",
         prod=8,
     )
+    train_gpus_per_worker: int = TRAINING.addition(
+        kinds.WHOLE_NUMBER,
+        1,
+        "GPUs of one training pod on a cluster, under the name train_gpu_identifier; a process trains on each. 0 "
+        "trains on CPUs. On one machine it has no effect: there train_num_workers processes share the GPUs.",
+    )
     train_seed: int = TRAINING.addition(kinds.INTEGER, 42, "The seed of the order in which training sees its samples.")
     train_warmup_ratio: float = TRAINING.addition(
         kinds.UNIT_FLOAT, 0.05, "The share of a phase's steps over which the learning rate rises to its highest value."
@@ -374,8 +380,7 @@ class Parameters:
         kinds.WORKER_RESOURCES,
         '{"cpu":"4","memory":"120Gi"}',
         "The resources of every worker pod. For training pods train_cpu_limit and train_memory_per_worker win when "
-        "they are set explicitly. A training pod has one GPU, or as many as stand here under train_gpu_identifier; 0 "
-        "trains on CPUs.",
+        "they are set explicitly, and train_gpus_per_worker says how many GPUs one has.",
         prod='{"cpu":"8","memory":"200Gi"}',
     )
     k8s_training_api: str = INFRASTRUCTURE.addition(

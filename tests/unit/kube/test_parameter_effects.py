@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from instructlab_pipeline.kube.connection import connected
-from instructlab_pipeline.kube.deputy import IMAGE_VARIABLE, training_of
+from instructlab_pipeline.kube.deputy import Making, training_of
 from instructlab_pipeline.kube.package import Package, compiled
 from instructlab_pipeline.kube.placement import step_placement
 from instructlab_pipeline.kube.training_job import pytorch_job, train_job, training_runtime
@@ -73,7 +73,6 @@ ROWS = {
 def cluster(monkeypatch, tmp_path):
     with ConfigMapApi({}) as api:
         monkeypatch.setenv("KUBECONFIG", api.kubeconfig(tmp_path))
-        monkeypatch.setenv(IMAGE_VARIABLE, "quay.io/org/image:1")
         yield connected()
 
 
@@ -130,7 +129,8 @@ def changed_objects(name, cluster):
 
 
 def jobs(cluster, **changes):
-    training = training_of(resolved(**changes), "train_phase_1", "s3://bucket/runs/1", "key", cluster=cluster)
+    making = Making(stage="train_phase_1", run_dir="s3://bucket/runs/1", key="key")
+    training = training_of(resolved(**changes), making, image="quay.io/org/image:1", cluster=cluster)
     return {"trainer": [train_job(training), training_runtime(training)], "operator": pytorch_job(training)}
 
 

@@ -85,14 +85,15 @@ TOLERATION = st.sampled_from(["gpu", "spot"]).map(lambda taint: {"key": taint, "
             "train_memory_per_worker": st.sampled_from(["1Gi", "120Gi", "1.5Ti", "500G"]),
             "k8s_node_selector": SELECTOR.map(json.dumps),
             "k8s_tolerations": st.lists(TOLERATION, max_size=2).map(json.dumps),
+            "train_gpus_per_worker": st.integers(0, 8),
             "k8s_storage_size": st.sampled_from(["1Gi", "20Gi", "2Ti"]),
         }
-    ),
-    st.integers(0, 8),
+    )
 )
-def test_bodies_are_valid_whatever_the_parameters(parameters, gpus):
+def test_bodies_are_valid_whatever_the_parameters(parameters):
     identifier, workers = parameters["train_gpu_identifier"], parameters["train_num_workers"]
-    asked = training(**parameters, k8s_worker_resources=json.dumps({identifier: str(gpus)}))
+    gpus = parameters["train_gpus_per_worker"]
+    asked = training(**parameters)
     assert_valid(asked)
     nodes = train_job(asked)["spec"]["trainer"]
     assert (nodes["numNodes"], nodes["numProcPerNode"]) == (workers, max(1, gpus))

@@ -80,6 +80,7 @@ ADDITIONS = {
     "notify_webhook_url": None,
     "k8s_training_api": "auto",
     "k8s_training_hours": 72,
+    "train_gpus_per_worker": 1,
 }
 
 
