@@ -9,7 +9,26 @@ from instructlab_pipeline.report.page import page_of, sections
 
 VOID = {"meta", "br", "i", "circle", "line", "rect"}
 METRICS = {
-    "accuracy": {"base": 0.1, "tuned": 0.75, "interval": [0.6, 0.86], "threshold": 0.8, "passed": False, "clear": False}
+    "accuracy": {
+        "n": 2,
+        "ungraded": 1,
+        "base": 0.1,
+        "tuned": 0.75,
+        "interval": [0.6, 0.86],
+        "difference": {"value": 0.65, "interval95": [0.51, 0.77], "p_value": 0.001},
+        "threshold": 0.8,
+        "passed": False,
+        "clear": False,
+    },
+    "perplexity": {
+        "n": 2,
+        "ungraded": 0,
+        "base": 40.0,
+        "tuned": 3.5,
+        "interval": [3, 4],
+        "threshold": None,
+        "passed": None,
+    },
 }
 
 
@@ -80,7 +99,15 @@ def judged(begun):
     sealed(begun, "sdg", facts)
     answers = [answer(1, "knowledge/moons", 1.0), answer(2, "skills/tone", 0.0, "<script>alert(1)</script>")]
     write_lines(begun / "eval_final" / "answers.jsonl", answers)
-    verdict = {"verdict": "fail", "clear": False, "n": 2, "threshold": 0.8, "metrics": METRICS, "regressions": {}}
+    verdict = {
+        "verdict": "fail",
+        "clear": False,
+        "reasons": ["accuracy is 0.750, below 0.8"],
+        "n": 2,
+        "threshold": 0.8,
+        "metrics": METRICS,
+        "regressions": {"accuracy": ["skills/tone"]},
+    }
     write(begun / "eval_final" / "verdict.json", verdict)
     sealed(begun, "eval_final")
     events = [
@@ -113,6 +140,19 @@ def test_the_refusal_of_the_gate_comes_first_and_wrong_answers_before_right_ones
     text = " ".join(Strict(page_of(judged)).text)
     assert "not published: the quality gate said no" in text
     assert text.index("question 2?") < text.index("question 1?")
+
+
+def test_metrics_come_with_what_was_gained_what_nobody_graded_and_what_was_lost(judged):
+    text = " ".join(" ".join(Strict(page_of(judged)).text).split())
+    assert "0.510 to 0.770" in text
+    assert "2 , 1 ungraded" in text or "2, 1 ungraded" in text
+    assert "accuracy is 0.750, below 0.8" in text
+    assert "Worse than the base model" in text
+    assert "informs only" in text
+
+
+def test_a_metric_that_is_no_share_is_not_drawn_as_one(judged):
+    assert "perplexity" not in sections(Findings(judged))["metrics_chart"]
 
 
 def test_every_reason_of_the_funnel_has_its_bar_and_its_name(judged):
