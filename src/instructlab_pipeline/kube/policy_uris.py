@@ -21,11 +21,15 @@ def model_uri_fault(value: str) -> str:
     return first_fault(
         control_character(value),
         (f"{value}.startsWith('s3:')", _s3_fault(value)),
+        (f"{value}.startsWith('hf:')", _hub_fault(value)),
         (matches(value, "file:(//(localhost)?)?"), quoted("has no path")),
         (path, quoted("has a '?' or a '#' in it")),
         (machine, quoted("names a machine: file:// is followed by an absolute path")),
         (finds(value, r"^(/|\./|\.\./|~)"), sentence(quoted("is a path: write file:"), value)),
-        (f"!{value}.startsWith('file:')", quoted("is neither an S3 URI nor a file URI")),
+        (
+            f"!{value}.startsWith('file:')",
+            quoted("is neither an S3 URI, nor one of the Hugging Face Hub, nor a file URI"),
+        ),
     )
 
 
@@ -94,6 +98,12 @@ def _s3_fault(value: str) -> str:
         (f"!{finds(value, f'^s3://{uris.BUCKET}(/|$)')}", quoted("has a bucket's name that S3 does not allow")),
         (finds(value, "[?#]"), quoted("has a '?' or a '#' in its prefix")),
         (odd, quoted("has an empty, '.' or '..' part in its prefix")),
+    )
+
+
+def _hub_fault(value: str) -> str:
+    return first_fault(
+        (f"!{matches(value, 'hf:' + uris.HUB_MODEL)}", quoted("is not of the form hf://ORGANIZATION/NAME@REVISION"))
     )
 
 

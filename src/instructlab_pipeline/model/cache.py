@@ -7,6 +7,7 @@ complete; while it grows it ends in `.part` (see `pieces`).
 import asyncio
 import fcntl
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from pathlib import Path
 from instructlab_pipeline.errors import ServiceError, boundary
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.pieces import Part, fetch_piece
-from instructlab_pipeline.model.source import Entry, Source, listing_digest
+from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource, listing_digest
+from instructlab_pipeline.model.whole import fetch_whole, is_whole
 
 NUM_PIECES = 8  # fetched at once, of one file or of several
+WORK = ".work"  # below the folder; for sources that bring whole files
 MD5 = re.compile(r"[0-9a-f]{32}")  # an ETag that is the content's digest; that of a multipart upload is not
 REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
 
@@ -26,7 +29,7 @@ REMEDY = "check the disk's free space and permissions, then run the same command
 class Fetch:
     """One fetch into `folder`; `total` and `done` count bytes."""
 
-    source: Source
+    source: PieceSource | WholeSource
     folder: Path
     events: Events
     total: int
@@ -37,7 +40,7 @@ class Fetch:
         self.events.progress("model", self.done, self.total, unit="B")
 
 
-def fetched(source: Source, entries: Sequence[Entry], cache: Path, events: Events) -> Path:
+def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: Path, events: Events) -> Path:
     """The folder of the cache that holds `entries`, complete.
 
     Two processes may ask for the same at once: the second waits, then finds everything there.
@@ -53,6 +56,7 @@ def fetched(source: Source, entries: Sequence[Entry], cache: Path, events: Event
             asyncio.run(_fetch_all(fetch, missing))
         except BaseExceptionGroup as group:
             raise _first(group) from group
+        shutil.rmtree(folder / WORK, ignore_errors=True)
     return folder
 
 
@@ -78,13 +82,34 @@ async def _fetch_all(fetch: Fetch, entries: Sequence[Entry]) -> None:
 
 
 async def _fetch_file(fetch: Fetch, entry: Entry, limit: asyncio.Semaphore) -> None:
+    source, target = fetch.source, fetch.folder / entry.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, WholeSource):
+        async with limit:
+            path = await fetch_whole(source, entry, fetch.folder / WORK, fetch.advance)
+            right = await asyncio.to_thread(is_whole, path, entry)
+    else:
+        path, right = await _fetch_in_pieces(fetch, source, entry, limit)
+    if not right:
+        path.unlink()
+        raise ServiceError(
+            f"{source.uri}: {entry.name}: the bytes that arrived do not match its digest",
+            remedy="run the same command again",
+        )
+    path.replace(target)
+
+
+async def _fetch_in_pieces(
+    fetch: Fetch, source: PieceSource, entry: Entry, limit: asyncio.Semaphore
+) -> tuple[Path, bool]:
+    """Where the file is, and whether it is the right one."""
+
     async def within_limit(span: tuple[int, int]) -> None:
         async with limit:
-            await fetch_piece(fetch.source, entry, part, span, fetch.advance)
+            await fetch_piece(source, entry, part, span, fetch.advance)
 
-    target = fetch.folder / entry.name
     md5 = entry.version if MD5.fullmatch(entry.version) else ""
-    with Part(target, entry.size, md5=md5) as part:
+    with Part(fetch.folder / entry.name, entry.size, md5=md5) as part:
         missing = part.missing()
         fetch.advance(entry.size - sum(end - start for start, end in missing))
         async with asyncio.TaskGroup() as pieces:
@@ -92,14 +117,7 @@ async def _fetch_file(fetch: Fetch, entry: Entry, limit: asyncio.Semaphore) -> N
                 pieces.create_task(within_limit(span))
         right = await asyncio.to_thread(part.is_right)
     part.forget()
-    if right:
-        part.path.replace(target)
-    else:
-        part.path.unlink()
-        raise ServiceError(
-            f"{fetch.source.uri}: {entry.name}: the bytes that arrived do not match the ETag",
-            remedy="run the same command again",
-        )
+    return part.path, right
 
 
 def _first(error: BaseException) -> BaseException:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from instructlab_pipeline.errors import ServiceError
-from instructlab_pipeline.model.source import Entry, Source
+from instructlab_pipeline.model.source import Entry, PieceSource
 
 PIECE_BYTES = 16 << 20
 BLOCK_BYTES = 1 << 20  # hashed at once
@@ -95,7 +95,7 @@ class Part:
 
 
 async def fetch_piece(
-    source: Source, entry: Entry, part: Part, span: tuple[int, int], advance: Callable[[int], None]
+    source: PieceSource, entry: Entry, part: Part, span: tuple[int, int], advance: Callable[[int], None]
 ) -> None:
     """One piece, gone on with where its connection broke.
 

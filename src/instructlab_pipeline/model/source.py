@@ -1,9 +1,9 @@
-"""What every place of a base model can do, whichever the scheme of its URI: list its files, and read a piece of one."""
+"""What every place of a base model can do, whichever the scheme of its URI: list its files, and give them out."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Protocol
+from pathlib import Path, PurePosixPath
+from typing import Protocol, runtime_checkable
 
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import SourceError
@@ -34,12 +34,29 @@ class Source(Protocol):
         """
         ...
 
+
+class PieceSource(Source, Protocol):
+    """One that gives out any part of a file."""
+
     def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
         """The bytes of `entry` from `start` to before `end`, of the version that was listed, as they come.
 
         Raises:
             SourceError: they may not be read, or are of another version.
             ServiceError: the connection broke, or nothing came for too long; another attempt may help.
+        """
+        ...
+
+
+@runtime_checkable
+class WholeSource(Source, Protocol):
+    """One that gives out whole files, whose versions are `sha256:HEX`, or `git:HEX` for git's name of the content."""
+
+    def download(self, entry: Entry, folder: Path, advance: Callable[[int], None]) -> Path:
+        """The file below `folder`, gone on with where it stopped; `advance` is told of bytes as they come.
+
+        Raises:
+            SourceError, ServiceError: as `PieceSource.read`.
         """
         ...
 

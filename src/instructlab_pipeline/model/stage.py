@@ -5,7 +5,7 @@ model.json  {uri, architecture, num_parameters, size_bytes}
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,11 +15,16 @@ from instructlab_pipeline.errors import SourceError, UsageError
 from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.check import complaints, missing_files, num_parameters, read_config
 from instructlab_pipeline.model.folder import FolderSource
+from instructlab_pipeline.model.hub import HubSource
 from instructlab_pipeline.model.s3 import BucketSource
-from instructlab_pipeline.model.source import Entry, Source, listing_digest, wanted
+from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource, listing_digest, wanted
 from instructlab_pipeline.stage import Context
 
-SCHEMES = {"file": FolderSource, "s3": BucketSource}
+SCHEMES: dict[str, Callable[[str], PieceSource | WholeSource]] = {
+    "file": FolderSource,
+    "hf": HubSource,
+    "s3": BucketSource,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +61,14 @@ def fingerprint(sdg_base_model: str) -> str:
     return listing_digest(_listed(sdg_base_model)[1])
 
 
-def _listed(uri: str) -> tuple[Source, list[Entry]]:
+def _listed(uri: str) -> tuple[PieceSource | WholeSource, list[Entry]]:
     scheme = urlsplit(uri).scheme
     if scheme not in SCHEMES:
-        raise SourceError(f"{uri} is no base model that we can fetch", remedy="write s3://bucket/prefix or file:PATH")
-    source: Source = SCHEMES[scheme](uri)
+        raise SourceError(
+            f"{uri} is no base model that we can fetch",
+            remedy="write s3://bucket/prefix, hf://organization/name@revision or file:PATH",
+        )
+    source = SCHEMES[scheme](uri)
     return source, wanted(uri, source.listing())
 
 

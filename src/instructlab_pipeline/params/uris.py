@@ -14,6 +14,7 @@ GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
 HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _SCP_LIKE = re.compile(rf"(?P<user>[^@/:]*@)?(?P<host>{HOST}):(?P<path>[^/:-].*|/.+)")
 USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+HUB_MODEL = r"//[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(?:@[A-Za-z0-9_./-]+)?/?"
 BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 
 # The grammar of github.com/distribution/reference.
@@ -27,17 +28,19 @@ NOT_IN_REVISIONS = r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(?:/|$)|[/
 
 
 def model_uri_fault(text: str) -> str | None:
-    """`s3://bucket/prefix`, or `file:PATH` for a folder on this machine."""
+    """`s3://bucket/prefix`, `hf://organization/name@revision`, or `file:PATH` for a folder on this machine."""
     if not text.isprintable():
         return CONTROL_CHARACTER
     scheme, _, rest = text.partition(":")
     if scheme == "s3":
         return _s3_fault(rest)
+    if scheme == "hf":
+        return None if re.fullmatch(HUB_MODEL, rest) else "is not of the form hf://ORGANIZATION/NAME@REVISION"
     if scheme == "file":
         return _file_fault(rest)
     if text.startswith(("/", "./", "../", "~")):
         return f"is a path: write file:{text}"
-    return "is neither an S3 URI nor a file URI"
+    return "is neither an S3 URI, nor one of the Hugging Face Hub, nor a file URI"
 
 
 def git_url_fault(text: str) -> str | None:
