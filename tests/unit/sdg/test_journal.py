@@ -2,6 +2,7 @@ import asyncio
 import resource
 import signal
 import string
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.sdg.calls import Reply
-from instructlab_pipeline.sdg.journal import decode, encode, open_journal
+from instructlab_pipeline.sdg.journal import MOST_SEGMENTS, decode, encode, open_journal
+from instructlab_pipeline.sdg.places import Places
 
 keys = st.text(alphabet=string.hexdigits[:16], min_size=64, max_size=64)
 replies = st.builds(
@@ -84,14 +86,17 @@ def test_damage_in_the_middle_costs_its_record_alone(tmp_path):
     assert known(tmp_path, range(3)) == [0, 2]
 
 
-def test_two_writers_at_once_have_a_segment_each(tmp_path):
+def test_two_writers_at_once_have_a_segment_each_and_learn_from_each_other(tmp_path):
     async def both():
         one, other = open_journal(tmp_path), open_journal(tmp_path)
         for number in range(20):
             (one if number % 2 else other).put(key(number), Reply(text="x" * number, finish="stop"))
+        for journal in (one, other):
+            journal._looked_at = float("-inf")  # as if a second had passed
+            assert all(journal.get(key(number)).text == "x" * number for number in range(20))
+            assert len(journal) == 20
         await one.flush()
         await other.flush()
-        assert len(one) == len(other) == 10
         one.close()
         other.close()
 
@@ -100,6 +105,41 @@ def test_two_writers_at_once_have_a_segment_each(tmp_path):
     assert known(tmp_path, range(20)) == list(range(20))
     write(tmp_path, [20])
     assert len(list(tmp_path.glob("*.journal"))) == 2
+
+
+def test_many_segments_are_joined_each_key_once_while_a_reader_goes_on_reading(tmp_path):
+    reader = open_journal(tmp_path)
+    for number in range(MOST_SEGMENTS + 1):
+        write(tmp_path / "elsewhere", [7, number])
+        (segment,) = (tmp_path / "elsewhere").glob("*.journal")
+        segment.rename(tmp_path / f"{number}.journal")
+    reader._looked_at = float("-inf")
+    assert reader.get(key(3)).text == "reply 3"
+    assert known(tmp_path, range(10)) == list(range(MOST_SEGMENTS + 1))
+    assert len(list(tmp_path.glob("*.journal"))) == 2  # the reader's own, and the joined one
+    (joined,) = (path for path in tmp_path.glob("*.journal") if path.stat().st_size)
+    assert joined.read_bytes().count(b"\n") == MOST_SEGMENTS + 1
+    assert reader.get(key(8)).text == "reply 8"
+    reader.close()
+
+
+@given(st.dictionaries(st.binary(min_size=32, max_size=32), st.integers(0, 1 << 62)))
+def test_places_are_found_again(wanted):
+    places = Places()
+    for name, place in wanted.items():
+        places.put(name, 0)
+        places.put(name, place)
+    assert {name: places.get(name) for name in wanted} == wanted
+    assert len(places) == len(wanted)
+    assert places.get(b"\1" * 33) is None
+
+
+def test_ten_thousand_places_take_less_than_half_a_megabyte():
+    places = Places()
+    for number in range(10_000):
+        places.put(sha256(str(number).encode()).digest(), number)
+    assert all(places.get(sha256(str(number).encode()).digest()) == number for number in range(10_000))
+    assert len(places._tails) * 16 < 500_000
 
 
 def test_a_full_disk_is_said_plainly_and_keeps_what_was_written(tmp_path):

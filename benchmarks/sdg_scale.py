@@ -1,0 +1,215 @@
+"""What 100,000 samples take: peak memory, and how soon a run that was stopped at its end goes on.
+
+    python benchmarks/sdg_scale.py --quick            # 5,000 samples
+    python benchmarks/sdg_scale.py                    # 100,000
+
+The teacher answers at once, so that only our own work is measured. The sdg stage runs in a process of its own, three
+times: with a tenth of the samples, with all of them, and with all of them again on what the second run left behind.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+from simulator.words import prose, question
+from workload import NUM_SEED_EXAMPLES
+
+from instructlab_pipeline import artifacts
+from instructlab_pipeline.artifacts import digest_of, write_jsonl
+
+SAMPLES_PER_LEAF = 1000
+CHUNKS_PER_LEAF = 20
+MOST_MEMORY_MB = 150
+MODEL = "at-once"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="5,000 samples instead of 100,000")
+    parser.add_argument("--samples", type=int, help="how many samples (default 100,000)")
+    parser.add_argument("--child", nargs=3, metavar=("FOLDER", "TAXONOMY", "URL"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        _run_stage(*options.child)
+        return
+    samples = options.samples or (5_000 if options.quick else 100_000)
+    with tempfile.TemporaryDirectory() as name, _teacher() as url:
+        folder = Path(name)
+        rows = {
+            "a tenth": _measured(folder / "small", _taxonomy(folder / "small", samples // 10), url),
+            "all": _measured(folder / "large", _taxonomy(folder / "large", samples), url),
+        }
+        rows["again"] = _measured(folder / "large", folder / "large" / "taxonomy", url)
+    print(f"{'':<10}{'samples':>10}{'calls':>10}{'peak_mb':>10}{'wall_s':>10}")
+    for what, row in rows.items():
+        print(f"{what:<10}{row['samples']:>10,}{row['calls']:>10,}{row['peak_mb']:>10.1f}{row['wall_s']:>10.1f}")
+    figures = {
+        "ratio": round(MOST_MEMORY_MB / rows["all"]["peak_mb"], 3),
+        "peak_mb": rows["all"]["peak_mb"],
+        "bytes_a_sample": round((rows["all"]["peak_mb"] - rows["a tenth"]["peak_mb"]) * 1e6 / (0.9 * samples)),
+        "samples": rows["all"]["samples"],
+        "again_s": rows["again"]["wall_s"],
+        "load_average": os.getloadavg()[0],
+    }
+    print(json.dumps({"benchmark": "sdg_scale", **figures}))
+
+
+def _measured(folder: Path, taxonomy: Path, url: str) -> dict[str, float]:
+    """The stage in a process of its own."""
+    argv = [sys.executable, __file__, "--child", folder, taxonomy, url]
+    return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def _run_stage(folder: str, taxonomy: str, url: str) -> None:
+    from instructlab_pipeline.events import Events
+    from instructlab_pipeline.sdg.stage import SdgInputs, run
+    from instructlab_pipeline.stage import Context
+
+    sealed = artifacts.read(Path(taxonomy))
+    assert sealed is not None
+    inputs = SdgInputs(
+        taxonomy=sealed,
+        sdg_scale_factor=SAMPLES_PER_LEAF // NUM_SEED_EXAMPLES,
+        sdg_random_seed=42,
+        sdg_quality_threshold=0.7,
+        sdg_max_attempts=4,
+        eval_num_samples=100,
+        sdg_teacher_model=MODEL,
+        sdg_judge_model=None,
+        sdg_flows=None,
+        eval_metrics=("accuracy",),
+        sdg_teacher_endpoint=url,
+        sdg_judge_endpoint=None,
+        sdg_batch_size=64,
+        sdg_num_workers=1,
+    )
+    context = Context(folder=Path(folder) / "sdg", cache=Path(folder) / "cache", events=Events())
+    context.folder.mkdir(exist_ok=True)
+    started = time.monotonic()
+    facts = run(inputs, context)
+    figures = {
+        "samples": facts["samples"],
+        "calls": facts["calls"]["made"],
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1),
+        "wall_s": round(time.monotonic() - started, 1),
+    }
+    print(json.dumps(figures))
+
+
+def _taxonomy(folder: Path, samples: int) -> Path:
+    """Knowledge leaves, enough of them."""
+    draw = Random(1)
+    place = folder / "taxonomy"
+    leaves = [_leaf(f"knowledge/subject_{number:04}", draw) for number in range(max(1, samples // SAMPLES_PER_LEAF))]
+    write_jsonl(place / "leaves.jsonl", leaves)
+    write_jsonl(
+        place / "chunks.jsonl",
+        (_chunk(leaf["path"], number, draw) for leaf in leaves for number in range(CHUNKS_PER_LEAF)),
+    )
+    artifacts.seal(place, kind="taxonomy", key="benchmark", inputs={}, facts={"commit": "c0ffee"})
+    return place
+
+
+def _leaf(path: str, draw: Random) -> dict[str, object]:
+    pairs = [{"question": question(draw), "answer": prose(draw, 60)}]
+    record = {
+        "path": path,
+        "kind": "knowledge",
+        "task_description": "",
+        "domain": path,
+        "document_outline": prose(draw, 60),
+        "seed_examples": [{"context": prose(draw, 200), "pairs": pairs} for _ in range(NUM_SEED_EXAMPLES)],
+    }
+    return {**record, "digest": digest_of(record)}
+
+
+def _chunk(leaf: str, number: int, draw: Random) -> dict[str, object]:
+    document = {"repo": "https://example.org/documents.git", "commit": "c0ffee", "path": "document.md"}
+    start = number * 1200
+    return {
+        "id": f"{leaf}#document.md:{start}-{start + 1000}",
+        "leaf": leaf,
+        "document": document,
+        "start": start,
+        "end": start + 1000,
+        "text": prose(draw, 1000),
+    }
+
+
+class _AtOnce(asyncio.Protocol):
+    """HTTP as far as our client speaks it: each request gets a reply of the form that it asks for, all different."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport, self._received = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, rest = self._received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
+        if len(rest) < length:
+            return
+        self._received = rest[length:]
+        body = json.dumps(_models() if head.startswith(b"GET") else _completion(json.loads(rest[:length]))).encode()
+        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def _models() -> dict[str, object]:
+    return {"data": [{"id": MODEL}]}
+
+
+def _completion(asked: dict) -> dict[str, object]:
+    prompt = asked["messages"][-1]["content"]
+    if asked["response_format"]["json_schema"]["name"] == "verdict":
+        names = asked["response_format"]["json_schema"]["schema"]["properties"]
+        content = {"reason": "Nothing to object to.", **{name: 5 for name in names if name != "reason"}}
+    else:
+        count = int(prompt.partition("<count>")[2].partition("<")[0])
+        words = [sha256(f"{number} {asked['seed']} {prompt}".encode()).hexdigest() for number in range(count)]
+        content = {"pairs": [_pair([word[at : at + 8] for at in range(0, 64, 8)]) for word in words]}
+    text = json.dumps(content)
+    usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
+
+
+def _pair(words: list[str]) -> dict[str, str]:
+    return {
+        "question": f"Which of the {words[0]} is said to have {words[1]} the {words[2]} before {words[3]} came?",
+        "answer": f"It was the {words[4]} that {words[5]}, as the {words[6]} of {words[7]} tells in so many words.",
+    }
+
+
+@contextmanager
+def _teacher() -> Iterator[str]:
+    """Its URL, while it lives in a thread of its own process's loop."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    ports: list[int] = []
+
+    async def serve() -> None:
+        server = await loop.create_server(_AtOnce, "127.0.0.1", 0)
+        ports.append(server.sockets[0].getsockname()[1])
+        ready.set()
+        await server.serve_forever()
+
+    threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True).start()
+    ready.wait()
+    yield f"http://127.0.0.1:{ports[0]}/v1"
+
+
+if __name__ == "__main__":
+    main()
