@@ -1,8 +1,10 @@
 """The ConfigMap on a cluster: the specification's patch, `params patch`, and `--from-configmap`, over real HTTP."""
 
 import json
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +18,10 @@ from servers.config_map_api import ConfigMapApi
 
 KEY = "data-science-project/instructlab-pipeline-params"
 NAME = "instructlab-pipeline-params"
-SPECIFIED_PATCH = ["--type", "merge", "-p", '{"data":{"train_num_workers":"6"}}']
+SPECIFIED_PATCH = (
+    "oc patch configmap instructlab-pipeline-params -n data-science-project --type merge "
+    """-p '{"data":{"train_num_workers":"6"}}'"""
+)
 
 
 @pytest.fixture
@@ -58,7 +63,8 @@ def test_a_patch_is_the_merge_patch_of_the_specification(api):
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 def test_the_specification_s_own_patch_takes_effect_in_what_is_read_next(api, tmp_path):
     api.anonymous = True
-    command = ["kubectl", "patch", "configmap", NAME, "-n", "data-science-project", *SPECIFIED_PATCH]
+    assert SPECIFIED_PATCH in (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
+    command = ["kubectl", *shlex.split(SPECIFIED_PATCH)[1:]]
     environment = {
         "KUBECONFIG": api.kubeconfig(tmp_path),
         "HOME": str(tmp_path),

@@ -1,6 +1,7 @@
 """What `deploy/` holds: made from the table, valid, and put together by kustomize as its users would."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from instructlab_pipeline.cli.kube import kube
 from instructlab_pipeline.kube import configmap
 from instructlab_pipeline.kube.access import PERMISSIONS
 from instructlab_pipeline.kube.manifests import files
@@ -16,6 +19,7 @@ from instructlab_pipeline.params.layers import resolve_layers
 from instructlab_pipeline.params.table import PARAMETERS, PROFILES
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
+PAGE = DEPLOY.parent / "docs" / "kubernetes.md"
 FILES = files()
 NOT_IN_CORE = {"Kustomization", "Component", "DataSciencePipelinesApplication", "ServiceMonitor"}
 EXCERPTS = {
@@ -60,6 +64,12 @@ def test_the_folder_is_what_the_program_makes():
     assert {name for name in made if not name.startswith("image/")} == set(FILES), "run `make docs`"
     for name, text in FILES.items():
         assert (DEPLOY / name).read_text(encoding="utf-8") == text, f"{name} is not up to date: run `make docs`"
+
+
+def test_the_command_writes_them_where_it_is_told(tmp_path):
+    done = CliRunner().invoke(kube, ["manifests", "--output", str(tmp_path / "deploy")])
+    assert done.exit_code == 0, done.output
+    assert {str(path.relative_to(tmp_path / "deploy")) for path in tmp_path.rglob("*") if path.is_file()} == set(FILES)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".yaml")])
@@ -120,6 +130,17 @@ def test_the_specification_s_excerpt_alone_is_an_overlay(deploy):
     )
     data = built(folder)["ConfigMap", "instructlab-pipeline-params"]["data"]
     assert data == dict(literal.split("=") for literal in EXCERPTS["prod"])
+
+
+@needs_kustomize
+def test_the_page_s_monitoring_can_be_added_to_an_overlay(deploy):
+    (excerpt,) = re.findall(r"^```yaml\n(components:.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    file = deploy / "overlays" / "dev" / "kustomization.yaml"
+    file.write_text(file.read_text() + excerpt.replace("REGISTRY", "registry.example.com/team"))
+    (container,) = built(file.parent)["Deployment", "instructlab-pipeline-metrics"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["image"].startswith("registry.example.com/team/instructlab-pipeline:")
 
 
 @needs_kustomize
