@@ -84,6 +84,17 @@ def test_a_run_ends_with_an_image_that_other_tools_read_and_that_answers_as_reco
     assert_answers_as_recorded(tmp_path / "bundle" / "rootfs" / "models", first / "eval_final" / "answers.jsonl")
 
 
+def test_the_image_of_a_run_is_followed_back_to_the_taxonomys_commit(world, first):
+    image = f"{world.registry.host}/team/tiny:latest"
+    done = command("verify", image, "--insecure", "--json", folder=world.folder, environment=world.environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["digest"] == json.loads((first / "publish" / "published.json").read_text())["digest"]
+    assert found["taxonomy"]["commit"] == json.loads((first / "taxonomy" / "taxonomy.json").read_text())["commit"]
+    metrics = json.loads((first / "eval_final" / "verdict.json").read_text())["metrics"]
+    assert found["evaluation"]["metrics"]["accuracy"]["tuned"] == metrics["accuracy"]["tuned"]
+
+
 def assert_answers_as_recorded(model_folder, answers):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -156,7 +156,7 @@ def _check_destination(place: "Workshop") -> None:
     parameters = place.parameters
     found = check_destination(
         parameters.output_oci_model_uri,
-        version=parameters.output_model_version,
+        version=None if parameters.output_overwrite_version else parameters.output_model_version,
         insecure=parameters.output_registry_insecure,
     )
     for notice in found:

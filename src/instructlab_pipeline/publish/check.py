@@ -10,11 +10,11 @@ from instructlab_pipeline.publish.reference import RegistryReference, parse, ver
 from instructlab_pipeline.publish.registry import connect
 
 
-def check_destination(output_oci_model_uri: str, *, version: str, insecure: bool) -> list[str]:
+def check_destination(output_oci_model_uri: str, *, version: str | None, insecure: bool) -> list[str]:
     """Reach the registry, log in, begin an upload and cancel it; of a layout, look whether its folder can be written.
 
-    Says in sentences what is worth knowing of one that can be used, such as that the version is there already. Costs a
-    registry four requests and stores nothing there.
+    Says in sentences what is worth knowing of one that can be used: that `version`, which must not be replaced (None:
+    any may), is there already. Costs a registry four requests and stores nothing there.
 
     Raises:
         UsageError: a layout's folder is a file, or a login that is kept cannot be read.
@@ -22,18 +22,20 @@ def check_destination(output_oci_model_uri: str, *, version: str, insecure: bool
     """
     reference = parse(output_oci_model_uri)
     if isinstance(reference, RegistryReference):
-        return asyncio.run(_check_registry(reference, version_tag(version), insecure=insecure))
+        tag = version_tag(version) if version is not None else None
+        return asyncio.run(_check_registry(reference, tag, insecure=insecure))
     _check_folder(reference.directory)
     return []
 
 
-async def _check_registry(reference: RegistryReference, tag: str, *, insecure: bool) -> list[str]:
+async def _check_registry(reference: RegistryReference, tag: str | None, *, insecure: bool) -> list[str]:
     async with connect(reference, insecure=insecure) as registry:
         await registry.rehearse()
-        held = await registry.read(tag)
+        held = await registry.read(tag) if tag is not None else None
     if held is None:
         return []
-    return [f"{reference.registry}/{reference.repository} has a version {tag} already"]
+    what = f"{reference.registry}/{reference.repository} has a version {tag} already"
+    return [f"{what}: another model will be refused under it, unless output_overwrite_version is true"]
 
 
 def _check_folder(directory: Path) -> None:

@@ -45,6 +45,7 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+UNSUPPORTED = frozenset({400, 403, 405, 501})  # answers where a registry lacks what not every one has
 OK, CREATED, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 201, 202, 204, 404
 
 
@@ -100,8 +101,8 @@ class Registry:
 
     async def is_empty(self) -> bool:
         request = Request(method="GET", url=f"{self._root}/tags/list?n=1")
-        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND}))
-        return reply.status == NOT_FOUND or not reply.document.get("tags")
+        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *UNSUPPORTED}))
+        return reply.status == NOT_FOUND or (reply.status == OK and not reply.document.get("tags"))
 
     async def put(self, content: Content, sent: Sent) -> None:
         """One request carries the whole blob; only where it broke does a second one carry the rest."""
@@ -155,7 +156,7 @@ class Registry:
 
     async def referrers(self, digest: str) -> list[dict[str, Any]]:
         request = Request(method="GET", url=f"{self._root}/referrers/{digest}", headers={"Accept": INDEX_TYPE})
-        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *CANNOT_GO_ON}))
+        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *UNSUPPORTED}))
         if reply.status == OK:
             return list(reply.document.get("manifests") or [])
         return await self._listed_by_tag(digest)
