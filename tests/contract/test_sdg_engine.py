@@ -1,13 +1,8 @@
 """The sdg stage against a real server: exact counts, the same bytes whatever happens on the way, nothing paid twice."""
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -104,13 +99,12 @@ def test_the_evaluation_takes_its_own_first_batches_and_shares_no_question(tmp_p
     assert len(set(zip(asked, batches, strict=True))) == len(batches)
 
 
-@pytest.mark.parametrize("attempt", range(6))
-def test_the_bytes_are_the_same_whatever_the_order_and_the_transport_faults(tmp_path, taxonomy, clean, attempt):
-    latency_s = (0.0, random.Random(attempt).choice([0.002, 0.01, 0.03]))
-    with TeacherServer(latency_s=latency_s, faults=TRANSPORT_FAULTS if attempt % 2 else {}) as teacher:
-        workers, batch = random.Random(attempt).choice([(1, 1), (1, 3), (4, 8), (8, 16)])
-        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_num_workers=workers, sdg_batch_size=batch))
-        assert teacher.most_in_flight <= workers * batch
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 5, 8, 16, 29, 64])
+def test_the_bytes_are_the_same_whatever_the_order_and_the_transport_faults(tmp_path, taxonomy, clean, in_flight):
+    latency_s = (0.0, random.Random(in_flight).choice([0.002, 0.01, 0.03]))
+    with TeacherServer(latency_s=latency_s, faults=TRANSPORT_FAULTS if in_flight > 2 else {}) as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_num_workers=1, sdg_batch_size=in_flight))
+        assert teacher.most_in_flight <= in_flight
     assert outputs(tmp_path) == clean
     assert teacher.repeated() == 0
 
@@ -209,35 +203,6 @@ def test_wordings_that_the_teacher_repeats_are_no_second_sample(tmp_path):
     reasons = Counter(record["reason"] for record in records(tmp_path, "rejected"))
     assert reasons["duplicate"] > 0
     assert reasons["in_evaluation_set"] > 0
-
-
-@pytest.mark.parametrize("attempt", range(3))
-def test_kill_9_at_any_moment_costs_at_most_the_calls_in_flight(tmp_path, taxonomy, clean, attempt):
-    moments = random.Random(attempt)
-    with TeacherServer(latency_s=(0.0, 0.02)) as teacher:
-        killed = 0
-        for _ in range(12):
-            child = _start_child(tmp_path, taxonomy, teacher.url)
-            before = len(teacher.requests)
-            goal = before + moments.randrange(5, 80)
-            while child.poll() is None and len(teacher.requests) < goal:
-                time.sleep(0.002)
-            if child.poll() is not None:
-                break
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-            killed += 1
-        else:
-            child = _start_child(tmp_path, taxonomy, teacher.url)
-        assert child.wait(60) == 0
-        assert killed > 0
-        assert teacher.repeated() <= killed * 8
-    assert outputs(tmp_path) == clean
-
-
-def _start_child(folder, taxonomy, url):
-    argv = [sys.executable, TESTS / "servers/sdg_inputs.py", folder, taxonomy.path, url, "{}"]
-    return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(TESTS)}, stderr=subprocess.DEVNULL)
 
 
 def test_what_leaves_have_in_common_is_kept_once_and_every_leaf_still_ends_with_its_target(tmp_path):

@@ -6,7 +6,7 @@
 
 `scripts` maps a schema's name to a function from the request to the reply's content (a JSON value, or a str as it is).
 `faults` are shares of the requests, drawn anew for each repetition of a request: 500, 503, 429, disconnect, cut (half
-of the body), garbage, truncated (JSON that breaks off), empty, refused (400).
+of the body), garbage, truncated (JSON that breaks off), empty, refused (400), straggler (ten times as slow).
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from servers import event_loop
 
 MODEL = "scripted-teacher"
 RETRY_AFTER_S = 0.2
+STRAGGLER = 10
 
 
 class TeacherServer:
@@ -114,7 +115,8 @@ class TeacherServer:
     async def _answer(self, request, asked, digest):
         fault = "500" if self.down else self._fault(_draw(digest, self._seen[digest]))
         shortest, longest = self.latency_s
-        await asyncio.sleep(shortest + (longest - shortest) * _draw(time.monotonic_ns()))
+        slowness = STRAGGLER if fault == "straggler" else 1
+        await asyncio.sleep(slowness * (shortest + (longest - shortest) * _draw(time.monotonic_ns())))
         if fault in ("500", "503"):
             return _error(int(fault), "something broke")
         if fault == "429":
