@@ -169,6 +169,7 @@ def _placed(task: Any, name: str, package: Package, channels: Mapping[str, Any])
         task.set_env_variable(variable, value)
     for label, value in LABELS.items():
         kubernetes.add_pod_label(task, label, value)
+    kubernetes.set_security_context(task, run_as_non_root=True)  # the rest of "restricted" Kubeflow sees to itself
     kubernetes.add_ephemeral_volume(
         task,
         volume_name=security.SCRATCH_VOLUME,

@@ -100,6 +100,11 @@ def test_each_pod_has_a_volume_of_its_own_which_goes_with_it(package):
         assert "pvcMount" not in executor
 
 
+def test_no_step_runs_as_root(package):
+    for executor in package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert executor["securityContext"] == {"runAsNonRoot": True}
+
+
 def test_secrets_are_named_by_the_inputs_and_never_hold_values(package):
     executors = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     named = [
