@@ -23,6 +23,7 @@ from instructlab_pipeline.model import stage as model
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
 from instructlab_pipeline.publish.inputs import PublishInputs
+from instructlab_pipeline.publish.previous import published_evaluation
 from instructlab_pipeline.run_storage import RunStorage
 from instructlab_pipeline.sdg import stage as sdg
 from instructlab_pipeline.sdg.parts import VERSION as SDG_VERSION
@@ -67,7 +68,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="eval_final",
         inputs=evaluation.EvalFinalInputs,
-        run=evaluation.run_final,
+        run=lambda inputs, context: evaluation.run_final(inputs, context, published=_published_version(inputs)),
         fingerprint=evaluation.fingerprint,
         memories=evaluation.MEMORIES,
         version=2,
@@ -213,6 +214,11 @@ def reusable(stage: Stage, workshop: Workshop, asked: Asked) -> Artifact | None:
     found = _undamaged(asked.sealed, asked.key, workshop)
     found = found or workshop.storage.made_elsewhere(stage.name, asked.key)
     return None if found is None or _is_lost(stage, asked.inputs, found, workshop) else found
+
+
+def _published_version(inputs: evaluation.EvalFinalInputs) -> evaluation.Published:
+    """Rooms do not import each other: this is where the evaluation gets to see what was published."""
+    return lambda: published_evaluation(inputs.output_oci_model_uri, insecure=inputs.output_registry_insecure)
 
 
 def _filled(stage: Stage, parameters: Parameters, done: Mapping[str, Artifact]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import pytest
 
 from instructlab_pipeline.artifacts import read_jsonl, seal, write_jsonl
 from instructlab_pipeline.conversation import answered
-from instructlab_pipeline.errors import ParameterError, SourceError
+from instructlab_pipeline.errors import ParameterError, ServiceError, SourceError
+from instructlab_pipeline.evaluation import stage
 from instructlab_pipeline.evaluation.stage import (
     EvalFinalInputs,
     EvalPhase1Inputs,
     fingerprint,
+    nothing_published,
     require_evaluable,
-    run_final,
     run_phase_1,
 )
 from instructlab_pipeline.events import Events
@@ -49,8 +50,8 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> EvalFinalInputs:
     folder = tmp_path_factory.mktemp("run")
-    for number, stage in enumerate(("model/files", "train_phase_1/model", "train_phase_2/model")):
-        write_tiny_model(folder / stage, seed=number)
+    for number, place in enumerate(("model/files", "train_phase_1/model", "train_phase_2/model")):
+        write_tiny_model(folder / place, seed=number)
     write_jsonl(folder / "sdg" / "evaluation.jsonl", EVALUATION)
     return EvalFinalInputs(
         model=sealed(folder / "model"),
@@ -68,9 +69,15 @@ def inputs(tmp_path_factory) -> EvalFinalInputs:
         eval_judge_model=None,
         eval_candidate_endpoint=None,
         eval_candidate_model=None,
+        output_oci_model_uri="registry.example/model:1",
+        output_registry_insecure=False,
         output_save_metrics=True,
         output_metrics_format="json",
     )
+
+
+def run_final(inputs: EvalFinalInputs, context: Context, published=nothing_published):
+    return stage.run_final(inputs, context, published=published)
 
 
 def phase_1(inputs: EvalFinalInputs) -> EvalPhase1Inputs:
@@ -288,3 +295,23 @@ def test_the_judge_takes_part_in_the_key_by_its_model_and_in_the_verdict(inputs,
     assert json.loads((tmp_path / "eval" / "verdict.json").read_text())["judge"] == MODEL
     first = next(iter(read_jsonl(tmp_path / "eval" / "answers.jsonl")))
     assert first["judge"]["tuned"] == {"correct": True, "score": 1.0, "reason": "so it is"}
+
+
+def test_the_published_version_is_compared_in_the_facts_and_changes_nothing_that_is_sealed(inputs, cache, tmp_path):
+    better = {"metrics": {"f1": {"base": 0.1, "tuned": 0.99, "interval": [0.97, 1.0]}}}
+    facts = run_final(inputs, context_in(tmp_path / "eval", cache), published=lambda: better)
+    assert facts["published"]["f1"]["worse"] is True
+    notices = [event["message"] for event in read_jsonl(tmp_path / "events.jsonl") if event["name"] == "notice"]
+    assert any("0.990 in the published version" in message for message in notices)
+    assert run_final(inputs, context_in(tmp_path / "first", cache))["published"] == {}
+    assert content(tmp_path / "eval") == content(tmp_path / "first")
+
+
+def test_a_registry_that_cannot_be_asked_costs_the_comparison_and_no_more(inputs, cache, tmp_path):
+    def unreachable():
+        raise ServiceError("the registry does not answer", remedy="wait")
+
+    facts = run_final(inputs, context_in(tmp_path / "eval", cache), published=unreachable)
+    assert (facts["published"], facts["verdict"]) == ({}, "fail")
+    notices = [event["message"] for event in read_jsonl(tmp_path / "events.jsonl") if event["name"] == "notice"]
+    assert "no comparison with the published version: the registry does not answer" in notices

@@ -2,18 +2,21 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from instructlab_pipeline.artifacts import Facts, write_atomically, write_jsonl
+from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.evaluation import comparison as layout
 from instructlab_pipeline.evaluation.comparison import Comparison
+from instructlab_pipeline.evaluation.published import compared_to_published
 from instructlab_pipeline.evaluation.statistics import samples_for_clear_share
 from instructlab_pipeline.evaluation.verdict import Verdict
 from instructlab_pipeline.stage import Context
 
 VERDICT = "verdict.json"
+Published = Callable[[], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,24 @@ def tell(ending: Ending, context: Context) -> None:
             _notice(context, _unclear(name, item.tuned, ending.threshold, item.n))
     for name, leaves in ending.comparison.regressions.items():
         _notice(context, f"{name}: tuning did harm in {', '.join(leaves)}")
+
+
+def compare_to_published(ending: Ending, published: Published, context: Context) -> dict[str, Any]:
+    """See `published.py`; where the version out there cannot be asked about, that is said, and nothing is compared."""
+    try:
+        found = published()
+    except (ServiceError, SourceError) as error:
+        _notice(context, f"no comparison with the published version: {error.message}")
+        return {}
+    compared = compared_to_published(found or {}, ending.comparison.scores)
+    for name, each in compared.items():
+        if each["worse"]:
+            _notice(
+                context,
+                f"{name} is {each['tuned']:.3f}, and {each['published']:.3f} in the published version: significantly "
+                "worse than what would be replaced",
+            )
+    return compared
 
 
 def tell_shortfall(wanted: int, there: int, context: Context) -> None:

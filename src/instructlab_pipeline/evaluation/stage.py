@@ -31,6 +31,9 @@ _FOUND = {"same": "the same as in", "near": "nearly the same as in", "inside": "
 MEMORIES = ("answers", "judgements")  # of the shared cache
 
 
+Published = report.Published
+
+
 @dataclass(frozen=True, kw_only=True)
 class _EvaluationInputs:
     model: Artifact
@@ -67,6 +70,8 @@ class EvalFinalInputs(_EvaluationInputs):
     eval_require_clear: bool
     eval_candidate_model: str | None
     eval_candidate_endpoint: str | None = unkeyed()
+    output_oci_model_uri: str = unkeyed()
+    output_registry_insecure: bool = unkeyed()
 
     @property
     def served(self) -> Address | None:
@@ -142,11 +147,14 @@ def run_phase_1(inputs: EvalPhase1Inputs, context: Context) -> Facts:
         report.write_json(context, report.VERDICT, {"verdict": None, "skipped": reason})
         return {"skipped": reason}
     asked = _examination(inputs, _questions(inputs), metrics, context)
-    return _evaluate(inputs, tuned, asked, context, extra={})
+    return _evaluate(inputs, tuned, asked, context, extra={}, published=nothing_published)
 
 
-def run_final(inputs: EvalFinalInputs, context: Context) -> Facts:
+def run_final(inputs: EvalFinalInputs, context: Context, *, published: Published) -> Facts:
     """Judge the model that training ended with.
+
+    published: asks for the evaluation of the version that is published; what it says stands in the facts alone, so
+    that what is sealed depends on the inputs and not on what is out there at the moment.
 
     Raises:
         ParameterError: an unknown metric.
@@ -164,7 +172,7 @@ def run_final(inputs: EvalFinalInputs, context: Context) -> Facts:
         "leaks": len(found.leaks),
     }
     asked = _examination(inputs, questions, metrics, context)
-    return _evaluate(inputs, tuned, asked, context, extra={"contamination": record})
+    return _evaluate(inputs, tuned, asked, context, extra={"contamination": record}, published=published)
 
 
 def _metrics(inputs: _EvaluationInputs) -> dict[str, Metric]:
@@ -232,8 +240,18 @@ def _judge(inputs: _EvaluationInputs, metrics: dict[str, Metric]) -> Judge | Non
     return judge_at(inputs.judge, at_once=inputs.eval_batch_size)
 
 
+def nothing_published() -> None:
+    """Where no earlier version is asked for."""
+
+
 def _evaluate(
-    inputs: _EvaluationInputs, tuned: Candidate, asked: Examination, context: Context, *, extra: dict[str, Any]
+    inputs: _EvaluationInputs,
+    tuned: Candidate,
+    asked: Examination,
+    context: Context,
+    *,
+    extra: dict[str, Any],
+    published: Published,
 ) -> Facts:
     base = base_candidate(inputs.model)
     findings = examine(base, tuned, asked, context)
@@ -253,7 +271,8 @@ def _evaluate(
     metrics_format = inputs.output_metrics_format if inputs.output_save_metrics else None
     report.write(ending, more, metrics_format=metrics_format, context=context)
     report.tell(ending, context)
-    return {**report.facts(ending), "generated": dict(findings.made)}
+    compared = report.compare_to_published(ending, published, context)
+    return {**report.facts(ending), "generated": dict(findings.made), "published": compared}
 
 
 def _trained_records(dataset: Artifact) -> Iterator[dict[str, Any]]:
