@@ -25,5 +25,13 @@ def manifests(output: Path) -> None:
     click.echo(f"wrote {len(files())} files below {output}")
 
 
-for command in (kubeflow.compile_, kubeflow.prepare, kubeflow.clean):
+COMMANDS = (
+    kubeflow.compile_,
+    kubeflow.submit,
+    kubeflow.status,
+    kubeflow.logs,
+    kubeflow.prepare,
+    kubeflow.clean,
+)
+for command in COMMANDS:
     kube.add_command(command)

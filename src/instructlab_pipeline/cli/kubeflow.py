@@ -1,21 +1,32 @@
-"""`kube compile`, `prepare` and `clean`: the package for Kubeflow, and what its first and its last step do."""
+"""`kube compile`, `submit`, `status`, `logs`; `prepare` and `clean` are what the first and the last step do."""
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
 from instructlab_pipeline import __version__
-from instructlab_pipeline.cli.failures import print_json
+from instructlab_pipeline.cli.failures import print_json, told
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
-from instructlab_pipeline.errors import ParameterError
+from instructlab_pipeline.errors import ParameterError, UsageError
 from instructlab_pipeline.kube.names import IMAGE
 from instructlab_pipeline.params.layers import Resolved, resolve_layers
 from instructlab_pipeline.params.places import Layer, environment_layer
 
 IMAGE_OF_THIS_VERSION = f"{IMAGE}:{__version__}"
+
+
+endpoint_option = click.option(
+    "--endpoint",
+    metavar="URL",
+    envvar="KF_PIPELINES_ENDPOINT",
+    required=True,
+    help="Where Kubeflow Pipelines is. A token for it comes from KFP_TOKEN. [env: KF_PIPELINES_ENDPOINT]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 @click.command(cls=ParameterCommand, name="compile")
@@ -34,6 +45,76 @@ def compile_(output: Path, image: str, **options: Any) -> None:
         raise ParameterError(resolved.faults)
     compiled(Package(resolved=resolved, image=image), output)
     click.echo(output)
+
+
+@click.command(cls=ParameterCommand)
+@click.option("--run-dir", metavar="PLACE", required=True, help="Where the run lives, as s3://bucket/prefix.")
+@endpoint_option
+@click.option("--experiment", default="instructlab-pipeline", show_default=True, help="Kubeflow's folder for runs.")
+@click.option("--image", default=IMAGE_OF_THIS_VERSION, show_default=True, help="The image in which the steps run.")
+@json_option
+@parameter_options
+def submit(run_dir: str, endpoint: str, experiment: str, image: str, as_json: bool, **options: Any) -> None:
+    """Check the parameters, upload the package that is compiled for them, and start a run of it."""
+    from instructlab_pipeline.kube import inputs as pipeline_inputs
+    from instructlab_pipeline.kube.package import Package, compiled
+    from instructlab_pipeline.kube.pipelines_api import pipelines_at
+    from instructlab_pipeline.s3.remote import RemoteFolder
+
+    with told(in_json=as_json), tempfile.TemporaryDirectory() as folder:
+        resolved = resolved_options(options)
+        parameters = resolved.parameters
+        remote = RemoteFolder.open(run_dir, named_by="--run-dir")
+        package = Path(folder) / "package.yaml"
+        compiled(Package(resolved=resolved, image=image), package)
+        pipelines = pipelines_at(endpoint)
+        values = {**pipeline_inputs.arguments(resolved), pipeline_inputs.RUN_DIR: remote.uri}
+        name = f"{parameters.output_model_name} {parameters.output_model_version}"
+        run_id = pipelines.start(package, values, name=name, experiment=experiment)
+    if as_json:
+        print_json({"run": run_id, "run_dir": remote.uri, "link": pipelines.link(run_id)})
+    else:
+        click.echo(f"run {run_id}\n{pipelines.link(run_id)}")
+
+
+@click.command()
+@click.argument("run", metavar="RUN_ID")
+@endpoint_option
+@json_option
+def status(run: str, endpoint: str, as_json: bool) -> None:
+    """Show how far a run on Kubeflow is; `instructlab-pipeline status s3://...` says more of its stages."""
+    from instructlab_pipeline.kube.pipelines_api import pipelines_at
+
+    with told(in_json=as_json):
+        state = pipelines_at(endpoint).state(run)
+    if as_json:
+        print_json(state)
+        return
+    click.echo(f"{state['name']}: {state['state']}" + (f": {state['error']}" if state["error"] else ""))
+    for task in state["tasks"]:
+        click.echo(f"  {task['name']:<16}{task['state']}")
+    click.echo(state["link"])
+
+
+@click.command()
+@click.argument("run", metavar="RUN_ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the pods end.")
+def logs(run: str, follow: bool) -> None:
+    """Print what the pods of a run on Kubeflow printed, and its training jobs through them."""
+    from instructlab_pipeline.kube.connection import connected
+    from instructlab_pipeline.kube.pipelines_api import RUN_LABEL
+
+    cluster = connected()
+    place = f"/api/v1/namespaces/{cluster.namespace}/pods"
+    pods = cluster.list(place, labelSelector=f"{RUN_LABEL}={run}")
+    if not pods:
+        raise UsageError(
+            f"there are no pods of run {run} in {cluster.namespace}", remedy="check the id, and `oc project`"
+        )
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
+        name = pod["metadata"]["name"]
+        for line in cluster.lines(f"{place}/{name}/log?container=main&follow={str(follow).lower()}"):
+            click.echo(f"[{name}] {line}")
 
 
 @click.command()

@@ -1,0 +1,91 @@
+"""`kube submit`, `status` and `logs` against a recording Kubeflow and a recording cluster."""
+
+import json
+
+import pytest
+
+from servers.command import command
+from servers.kfp_api import TOKEN, KfpApi
+from servers.kube_api import KubeApi
+
+GIVEN = (
+    "--sdg_base_model=s3://models/tiny",
+    "--sdg_repo_url=https://example.com/taxonomy.git",
+    "--output_oci_model_uri=quay.io/team/model:1",
+)
+
+
+@pytest.fixture
+def kubeflow():
+    with KfpApi() as started:
+        yield started
+
+
+def kube(kubeflow, folder, *words, token=TOKEN):
+    environment = {"KF_PIPELINES_ENDPOINT": kubeflow.url, "KFP_TOKEN": token, "HOME": str(folder)}
+    return command("kube", *words, folder=folder, environment=environment)
+
+
+def test_a_submission_uploads_the_package_once_and_starts_runs_with_its_parameters(kubeflow, tmp_path):
+    words = (
+        "submit",
+        "--run-dir",
+        "s3://runs/one",
+        *GIVEN,
+        "--train_num_workers=6",
+        "--k8s_storage_size=77Gi",
+        "--json",
+    )
+    done = kube(kubeflow, tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told == {"run": "run-1", "run_dir": "s3://runs/one", "link": f"{kubeflow.url}/#/runs/details/run-1"}
+    given = kubeflow.runs[0]["runtime_config"]["parameters"]
+    assert (given["train_num_workers"], given["run_dir"]) == (6, "s3://runs/one")
+    _, platform = next(iter(kubeflow.packages.values()))
+    assert "77Gi" in json.dumps(platform)
+
+    uploads = len(kubeflow.packages)
+    assert kube(kubeflow, tmp_path, *words).returncode == 0
+    assert (len(kubeflow.packages), len(kubeflow.runs)) == (uploads, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (("--run-dir", "s3://runs/one"), 2, "sdg_base_model: missing"),
+        (("--run-dir", "runs/one", *GIVEN), 2, "is no place in a bucket"),
+        (("--run-dir", "s3://runs/one", *GIVEN, "--train_num_workers=-3"), 2, "is not above 0"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_sent(kubeflow, tmp_path, words, exit_code, said):
+    done = kube(kubeflow, tmp_path, "submit", *words)
+    assert done.returncode == exit_code
+    assert said in done.stderr
+    assert kubeflow.runs == []
+
+
+def test_a_stranger_is_told_how_to_log_in(kubeflow, tmp_path):
+    done = kube(kubeflow, tmp_path, "submit", "--run-dir", "s3://runs/one", *GIVEN, token="nonsense")
+    assert done.returncode == 2
+    assert "KFP_TOKEN" in done.stderr
+    assert "nonsense" not in done.stderr
+
+
+def test_the_state_of_a_run_is_told_task_by_task(kubeflow, tmp_path):
+    kube(kubeflow, tmp_path, "submit", "--run-dir", "s3://runs/one", *GIVEN)
+    done = kube(kubeflow, tmp_path, "status", "run-1")
+    assert done.returncode == 0, done.stderr
+    assert "sdg             RUNNING" in done.stdout
+    assert kube(kubeflow, tmp_path, "status", "run-9").returncode == 2
+
+
+def test_the_logs_of_a_runs_pods_are_printed(kubeflow, tmp_path):
+    with KubeApi() as cluster:
+        for number in (1, 2):
+            cluster.put("pods", f"step-{number}", metadata={"labels": {"pipeline/runid": "run-1"}})
+            cluster.logs[f"step-{number}"] = [f"line of {number}"]
+        environment = {"KUBECONFIG": cluster.kubeconfig(tmp_path)}
+        done = command("kube", "logs", "run-1", folder=tmp_path, environment=environment)
+        assert done.stdout == "[step-1] line of 1\n[step-2] line of 2\n"
+        assert command("kube", "logs", "run-2", folder=tmp_path, environment=environment).returncode == 2
