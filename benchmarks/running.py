@@ -30,12 +30,16 @@ class ContenderError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """`samples_per_example`: what each of the 150 seed examples is to lead to. `options`: for the simulator."""
+    """`samples_per_example`: what each of the 150 seed examples is to lead to. `options`: for the simulator.
+
+    `seed`: another one gives other requests and so other replies, of other lengths.
+    """
 
     samples_per_example: int
     in_flight: int
     slots: int
     speed: float
+    seed: int = SEED
     options: Sequence[str] = ()
 
     @property
@@ -99,7 +103,7 @@ def _job(load: Load, url: str, folder: Path) -> Path:
         "endpoint": url,
         "model": MODEL,
         "in_flight": load.in_flight,
-        "seed": SEED,
+        "seed": load.seed,
         "samples_per_example": load.samples_per_example,
         "evaluation": EVALUATION,
         "pass_rate": PASS_RATE,
@@ -146,6 +150,7 @@ def _figures(statistics: Mapping[str, Any], costs: Mapping[str, float]) -> dict[
         "ideal_s": statistics["ideal_s"],
         "requests": requests,
         "samples": costs["samples"],
+        "s_per_sample": round(statistics["window_s"] / max(costs["samples"], 1), 4),
         "cpu_ms_per_request": round(1000 * costs["cpu_s"] / requests, 3),
         "peak_mb": round(costs["peak_mb"], 1),
     }

@@ -4,7 +4,8 @@
     python benchmarks/sdg.py --speed 4
     python benchmarks/sdg.py --faults
 
-The endpoint is simulated (`benchmarks/simulator`). benchmarks/README.md tells what the lines mean.
+The endpoint is simulated (`benchmarks/simulator`). `ratio` is sdg_hub's wall time over ours for as many samples,
+`ratios_for_the_same_work` for as many seconds of the endpoint's work. benchmarks/README.md tells what the lines mean.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +22,7 @@ from peers import OURS, PEERS, NotInstalledError, installed
 from running import Contender, ContenderError, Load, Result, run
 from sdg_faults import endure
 
+MEASURE = "sdg-hub"  # the peer that `ratio` is about
 ENVIRONMENTS = Path("runs/benchmarks/environments")
 
 
@@ -61,12 +64,20 @@ def _contest(load: Load, folder: Path, options: argparse.Namespace) -> dict[str,
     results: dict[str, list[Result]] = {contender.name: [] for contender in contenders}
     for number in range(options.rounds or (1 if options.quick else 3)):
         for contender in contenders:
-            results[contender.name] += _attempt(contender, load, folder / f"{number}-{contender.name}")
+            seeded = replace(load, seed=load.seed + number)
+            results[contender.name] += _attempt(contender, seeded, folder / f"{number}-{contender.name}")
     medians = {name: _medians(runs) for name, runs in results.items() if runs}
     _print_table(medians)
     ours = medians.pop(OURS.name)
-    ratios = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
-    return {**ours, "ratio": ratios.get("sdg-hub"), "ratios": ratios, "peers": medians}
+    ratios = {name: round(theirs["s_per_sample"] / ours["s_per_sample"], 3) for name, theirs in medians.items()}
+    same_work = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
+    return {
+        **ours,
+        "ratio": ratios.get(MEASURE),
+        "ratios": ratios,
+        "ratios_for_the_same_work": same_work,
+        "peers": medians,
+    }
 
 
 def _peers(environments: Path) -> Iterator[Contender]:

@@ -74,7 +74,7 @@ def test_samples_come_leaf_by_leaf_in_turns_and_say_where_they_come_from(tmp_pat
 
 
 def test_every_candidate_is_accounted_for(tmp_path, taxonomy):
-    with TeacherServer(faults={"garbage": 0.1, "empty": 0.05, "truncated": 0.05, "refused": 0.02}) as teacher:
+    with TeacherServer(faults={"garbage": 0.3, "empty": 0.1, "truncated": 0.1, "refused": 0.02}) as teacher:
         run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=20))
     rejected = Counter(record["leaf"] for record in records(tmp_path, "rejected"))
     reasons = Counter(record["reason"] for record in records(tmp_path, "rejected"))
