@@ -348,6 +348,14 @@ def test_a_key_with_a_password_is_opened_by_it(keys, monkeypatch):
     assert mine.accepts(b"text", load_signer(f"{keys}/locked.pem").sign(b"text"))
 
 
+def test_a_key_in_a_variable_is_taken_from_there(keys, monkeypatch):
+    monkeypatch.setenv("COSIGN_PRIVATE_KEY", Path(f"{keys}/mine.pem").read_text() + "\n")
+    signature = load_signer("env://COSIGN_PRIVATE_KEY").sign(b"text")
+    assert load_verifier(f"{keys}/mine.pub").accepts(b"text", signature)
+    with pytest.raises(UsageError, match="env://NOT_SET holds no private key"):
+        load_signer("env://NOT_SET")
+
+
 @pytest.mark.parametrize("name", ["ed25519.pem", "mine.pub", "not-there.pem"])
 def test_a_key_of_another_kind_is_refused_with_the_way_to_make_one(keys, name):
     with pytest.raises(UsageError, match=name) as caught:

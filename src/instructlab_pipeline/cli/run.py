@@ -148,12 +148,14 @@ def _run_stages(storage: RunStorage, resolved: Resolved, until: str, report: dic
 
 
 def _check_destination(place: "Workshop") -> None:
-    """Ask the registry now what would fail hours later; a run that has published is left in peace."""
+    """Try key and registry now, which would fail hours later; a run that has published is left in peace."""
     from instructlab_pipeline.publish.check import check_destination
+    from instructlab_pipeline.publish.stage import require_signing_key
 
     if place.storage.sealed("publish") is not None:
         return
     parameters = place.parameters
+    require_signing_key(parameters.output_signing_key)
     found = check_destination(
         parameters.output_oci_model_uri,
         version=None if parameters.output_overwrite_version else parameters.output_model_version,
@@ -182,7 +184,7 @@ def _refuse_unknown_stage(name: str) -> None:
 def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> None:
     """Refuse now what would fail later, before anything is spent."""
     from instructlab_pipeline.evaluation.stage import require_evaluable
-    from instructlab_pipeline.publish.stage import require_destination, require_signing_key
+    from instructlab_pipeline.publish.stage import require_destination
     from instructlab_pipeline.sdg.flows import chosen_flows
     from instructlab_pipeline.sdg.teachers import require_teacher
 
@@ -193,7 +195,6 @@ def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> Non
         require_evaluable(parameters)
     if "publish" in stages:
         require_destination(parameters.output_oci_model_uri, parameters.output_model_registry_url)
-        require_signing_key(parameters.output_signing_key)
 
 
 def default_folder(parameters: Parameters) -> Path:

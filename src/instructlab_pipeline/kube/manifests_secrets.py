@@ -17,6 +17,7 @@ def secrets() -> dict[str, Manifest]:
         _secret("sdg_teacher_secret", dict.fromkeys(ENDPOINT_KEYS, "")),
         _secret("eval_judge_secret", dict.fromkeys(ENDPOINT_KEYS, "")),
         _secret("output_oci_registry_secret", {".dockerconfigjson": '{"auths":{}}'}, kind="dockerconfigjson"),
+        _secret("output_signing_secret", {"cosign.key": "", "cosign.password": ""}),
         _secret("sdg_repo_secret", {"username": "", "password": ""}, kind="basic-auth"),
         _s3_connection(),
     ]

@@ -66,7 +66,13 @@ SECRETS: Mapping[str, Sequence[Secret]] = {
     "sdg": (Secret(parameter="sdg_teacher_secret", variables={"api_token": "OPENAI_API_KEY"}), JUDGE_SECRET),
     "eval_phase_1": (JUDGE_SECRET,),
     "eval_final": (JUDGE_SECRET,),
-    "publish": (REGISTRY_SECRET,),
+    "publish": (
+        REGISTRY_SECRET,
+        Secret(
+            parameter="output_signing_secret",
+            variables={"cosign.key": "COSIGN_PRIVATE_KEY", "cosign.password": "COSIGN_PASSWORD"},
+        ),
+    ),
 }
 ENVIRONMENTS: Mapping[str, Mapping[str, str]] = {
     "taxonomy": {"GIT_SSH_COMMAND": SSH_COMMAND},

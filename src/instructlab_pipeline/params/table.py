@@ -392,6 +392,12 @@ class Parameters:
     k8s_training_hours: int = INFRASTRUCTURE.addition(
         kinds.POSITIVE_INTEGER, 72, "The most hours that a training job may take before the cluster ends it."
     )
+    output_signing_secret: str = INFRASTRUCTURE.addition(
+        kinds.KUBERNETES_NAME,
+        "signing-secret",
+        "The name of the Kubernetes secret that the publishing step takes COSIGN_PRIVATE_KEY and COSIGN_PASSWORD from, "
+        "with the keys cosign.key and cosign.password.",
+    )
     s3_secret: str = INFRASTRUCTURE.addition(
         kinds.KUBERNETES_NAME,
         "s3-connection",
@@ -445,7 +451,8 @@ class Parameters:
         kinds.TEXT,
         None,
         "A PEM file with a private key on the curve P-256, which signs the image for cosign and the proofs that are "
-        "attached to it. Its password, if it has one, comes from COSIGN_PASSWORD.",
+        "attached to it; env://NAME for a variable that holds the key itself. Its password, if it has one, comes from "
+        "COSIGN_PASSWORD. In a cluster: env://COSIGN_PRIVATE_KEY.",
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 PASSWORD_VARIABLE = "COSIGN_PASSWORD"  # noqa: S105 - a variable's name
+IN_VARIABLE = "env://"  # as cosign has it
 ENVELOPE_MEDIA_TYPE = "application/vnd.dsse.envelope.v1+json"
 PAYLOAD_TYPE = "cosign container image signature"
 HOW_TO_MAKE_KEYS = (
@@ -65,7 +66,7 @@ class Verifier:
 
 
 def load_signer(path: str) -> Signer:
-    """The private key in a PEM file; its password, if it has one, is in COSIGN_PASSWORD.
+    """The private key in a PEM file, or in the variable NAME of `env://NAME`; COSIGN_PASSWORD is its password, if any.
 
     Raises:
         UsageError: it cannot be read, opened, or is of another kind.
@@ -159,6 +160,8 @@ def _pre_authentication(media_type: str, content: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes:
+    if path.startswith(IN_VARIABLE):
+        return os.environ.get(path.removeprefix(IN_VARIABLE), "").strip().encode()
     try:
         return Path(path).read_bytes()
     except OSError as error:

@@ -164,7 +164,7 @@ def test_the_admission_policy_is_built_without_a_namespace():
 
 def test_the_secrets_templates_have_the_names_of_the_parameters_and_no_values():
     names = ("sdg_teacher_secret", "eval_judge_secret", "output_oci_registry_secret", "sdg_repo_secret", "s3_secret")
-    for parameter in names:
+    for parameter in (*names, "output_signing_secret"):
         secret = loaded(f"secrets/{PARAMETERS[parameter].defaults['dev']}.yaml")
         assert secret["kind"] == "Secret"
         assert set(secret["stringData"].values()) <= {"", '{"auths":{}}'}

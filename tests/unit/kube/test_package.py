@@ -28,6 +28,7 @@ SECRETS = {
     "sdg_teacher_secret",
     "eval_judge_secret",
     "output_oci_registry_secret",
+    "output_signing_secret",
     "sdg_repo_secret",
 }
 

@@ -76,6 +76,7 @@ ADDITIONS = {
     "eval_judge_endpoint": None,
     "eval_judge_model": None,
     "eval_judge_secret": "judge-secret",
+    "output_signing_secret": "signing-secret",
     "s3_secret": "s3-connection",
     "notify_webhook_url": None,
     "k8s_training_api": "auto",
