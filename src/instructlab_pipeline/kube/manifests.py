@@ -13,7 +13,7 @@ from typing import Any
 from instructlab_pipeline.kube import configmap, monitoring
 from instructlab_pipeline.kube.manifests_access import network_policy, role, role_binding, service_account
 from instructlab_pipeline.kube.manifests_secrets import secrets
-from instructlab_pipeline.kube.names import CONFIGMAP, NAMESPACE, PART_OF
+from instructlab_pipeline.kube.names import CONFIGMAP, NAMESPACE, PART_OF, SERVICE_ACCOUNT
 from instructlab_pipeline.kube.policy import advice, bindings, policy
 from instructlab_pipeline.params.export import dumped, sectioned
 from instructlab_pipeline.params.layers import resolve_layers
@@ -28,7 +28,7 @@ NO_HASH = {"disableNameSuffixHash": True}  # with a hash in its name, nobody cou
 def files() -> dict[str, str]:
     """Path below `deploy/` -> text."""
     return {
-        **_folder("base", _kustomization(configMapGenerator=[{"name": CONFIGMAP, "options": NO_HASH}]), _base()),
+        **_folder("base", _base_kustomization(), _base()),
         **{f"overlays/{profile}/kustomization.yaml": _overlay(profile) for profile in PROFILES},
         **_folder("components/monitoring", _component(**monitoring.generators()), monitoring.manifests()),
         "components/monitoring/dashboard.json": monitoring.dashboard_text(),
@@ -66,6 +66,10 @@ def pipelines_server() -> Manifest:
     }
 
 
+def _base_kustomization() -> Manifest:
+    return _kustomization(namespace=NAMESPACE, configMapGenerator=[{"name": CONFIGMAP, "options": NO_HASH}])
+
+
 def _base() -> dict[str, Manifest]:
     return {
         "service-account": service_account(),
@@ -86,11 +90,19 @@ def _overlay(profile: str) -> str:
     kustomization = _kustomization(
         namespace=NAMESPACE,
         resources=["../../base"],
+        replacements=[_subjects_namespace()],
         generatorOptions=NO_HASH,
         **configmap.kustomization(texts),
     )
     note = "Copy the folder for an\n# environment of your own, and fill in what is empty under Core."
     return HEADER.format(note) + sectioned(dumped(kustomization))
+
+
+def _subjects_namespace() -> Manifest:
+    """Kustomize moves the accounts that it knows to an overlay's namespace; this moves those that others make too."""
+    binding = {"kind": "RoleBinding", "name": SERVICE_ACCOUNT}
+    target = {"select": binding, "fieldPaths": ["subjects.*.namespace"]}
+    return {"source": {**binding, "fieldPath": "metadata.namespace"}, "targets": [target]}
 
 
 def _folder(path: str, kustomization: Manifest, manifests: Mapping[str, Manifest]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructlab_pipeline.kube.access import PERMISSIONS, Permission
-from instructlab_pipeline.kube.names import LABELS, NAME_LABEL, SERVICE_ACCOUNT
+from instructlab_pipeline.kube.names import LABELS, NAME_LABEL, NAMESPACE, SERVICE_ACCOUNT
 
 # The account under which OpenShift AI's pipelines server runs steps that name none.
 PIPELINE_RUNNER = "pipeline-runner-dspa"
@@ -33,7 +33,8 @@ def role() -> Manifest:
 
 
 def role_binding() -> Manifest:
-    accounts = [{"kind": "ServiceAccount", "name": name} for name in (SERVICE_ACCOUNT, PIPELINE_RUNNER)]
+    names = (SERVICE_ACCOUNT, PIPELINE_RUNNER)
+    accounts = [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE} for name in names]
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",

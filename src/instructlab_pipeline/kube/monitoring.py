@@ -140,4 +140,6 @@ def _labels() -> dict[str, str]:
 
 
 def _variable(key: str, secret: str) -> Manifest:
-    return {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+    """A connection may leave its region out."""
+    optional = {"optional": True} if key == "AWS_DEFAULT_REGION" else {}
+    return {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **optional}}}

@@ -112,7 +112,11 @@ def _families(runs: list[RunSeen]) -> Iterator["Metric"]:
 
 
 def _gauges() -> Iterator[tuple[str, str, Any]]:
-    yield "stage_running", "1 while a stage is being worked on.", lambda run: [(name, 1) for name in run.running]
+    yield (
+        "stage_running",
+        "1 from a stage's beginning to its end; see when the run last told anything.",
+        lambda run: [(name, 1) for name in run.running],
+    )
     yield "stage_progress_ratio", "How far a stage is, from 0 to 1.", lambda run: run.progress.items()
     for source, name, meaning in OF_A_STEP:
         yield name, meaning, lambda run, source=source: _measured(run, source)

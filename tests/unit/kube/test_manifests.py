@@ -115,9 +115,14 @@ def test_a_copied_overlay_with_other_literals_just_works(deploy):
     file = deploy / "overlays" / "lab" / "kustomization.yaml"
     text = file.read_text().replace("train_num_workers=2", "train_num_workers=6")
     file.write_text(text.replace("data-science-project", "lab"))
-    config_map = built(file.parent)["ConfigMap", "instructlab-pipeline-params"]
-    assert config_map["data"]["train_num_workers"] == "6"
-    assert config_map["metadata"]["namespace"] == "lab"
+    made = built(file.parent)
+    assert made["ConfigMap", "instructlab-pipeline-params"]["data"]["train_num_workers"] == "6"
+    assert {each["metadata"]["namespace"] for each in made.values()} == {"lab"}
+    subjects = made["RoleBinding", "instructlab-pipeline"]["subjects"]
+    assert {each["name"]: each["namespace"] for each in subjects} == {
+        "instructlab-pipeline": "lab",
+        "pipeline-runner-dspa": "lab",
+    }
 
 
 @needs_kustomize
