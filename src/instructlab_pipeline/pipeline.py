@@ -20,6 +20,7 @@ from instructlab_pipeline.errors import ServiceError, UsageError, WorkerError
 from instructlab_pipeline.evaluation import stage as evaluation
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
+from instructlab_pipeline.modelcar import schemes_of
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
 from instructlab_pipeline.publish.inputs import PublishInputs
@@ -35,8 +36,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="model",
         inputs=model.ModelInputs,
-        run=model.run,
-        fingerprint=lambda inputs: model.fingerprint(inputs.sdg_base_model),
+        run=lambda inputs, context: model.run(inputs, context, schemes_of(inputs)),
+        fingerprint=lambda inputs: model.fingerprint(inputs.sdg_base_model, schemes_of(inputs)),
     ),
     Stage(
         name="taxonomy",

@@ -8,6 +8,7 @@ _AUTHORITY = r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*"
 _CREDENTIALS = r":\S+@"
 _DOTS = r"^s3://[^/]+/(.*/)?\.\.?(/|$)"
 _SPACE = r"\s"
+_NO_MODEL = "is neither an S3 URI, nor one of the Hugging Face Hub, of a registry or of a file"
 _NO_HOST = ("h == ''", quoted("has no host"))
 
 
@@ -22,13 +23,14 @@ def model_uri_fault(value: str) -> str:
         control_character(value),
         (f"{value}.startsWith('s3:')", _s3_fault(value)),
         (f"{value}.startsWith('hf:')", _hub_fault(value)),
+        (f"{value}.startsWith('oci://')", base_image_fault(value)),
         (matches(value, "file:(//(localhost)?)?"), quoted("has no path")),
         (path, quoted("has a '?' or a '#' in it")),
         (machine, quoted("names a machine: file:// is followed by an absolute path")),
         (finds(value, r"^(/|\./|\.\./|~)"), sentence(quoted("is a path: write file:"), value)),
         (
             f"!{value}.startsWith('file:')",
-            quoted("is neither an S3 URI, nor one of the Hugging Face Hub, nor a file URI"),
+            quoted(_NO_MODEL),
         ),
     )
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from instructlab_pipeline.errors import ServiceError, boundary
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.pieces import Part, fetch_piece
-from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource, listing_digest
+from instructlab_pipeline.model.source import Entry, PieceSource, ProvenSource, WholeSource, listing_digest
 from instructlab_pipeline.model.whole import fetch_whole, is_whole
 
 NUM_PIECES = 8  # fetched at once, of one file or of several
+PROVEN = ".proven"  # below the folder; of a source whose files are proven together
 WORK = ".work"  # below the folder; for sources that bring whole files
 MD5 = re.compile(r"[0-9a-f]{32}")  # an ETag that is the content's digest; that of a multipart upload is not
 REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
@@ -54,6 +55,9 @@ def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: 
         fetch = Fetch(source=source, folder=folder, events=events, total=sum(entry.size for entry in missing))
         try:
             asyncio.run(_fetch_all(fetch, missing))
+            if isinstance(source, ProvenSource) and not (folder / PROVEN).exists():
+                asyncio.run(source.prove(list(entries), folder))
+                (folder / PROVEN).touch()
         except BaseExceptionGroup as group:
             raise _first(group) from group
         shutil.rmtree(folder / WORK, ignore_errors=True)

@@ -61,6 +61,19 @@ class WholeSource(Source, Protocol):
         ...
 
 
+@runtime_checkable
+class ProvenSource(Source, Protocol):
+    """One whose files can only be proven together."""
+
+    async def prove(self, entries: list[Entry], folder: Path) -> None:
+        """Hold all files, which lie in `folder`, against the source's digests.
+
+        Raises:
+            ServiceError: some are wrong; they are taken away.
+        """
+        ...
+
+
 def wanted(uri: str, entries: Iterable[Entry]) -> list[Entry]:
     """The files that a model can need, by name: no hidden files, no code, no weights other than safetensors.
 

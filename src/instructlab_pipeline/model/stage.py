@@ -5,8 +5,8 @@ model.json  {uri, architecture, num_parameters, size_bytes}
 """
 
 import json
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,26 +20,26 @@ from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource, listing_digest, wanted
 from instructlab_pipeline.stage import Context
 
-SCHEMES: dict[str, Callable[[str], PieceSource | WholeSource]] = {
-    "file": FolderSource,
-    "hf": HubSource,
-    "s3": BucketSource,
-}
+Opener = Callable[[str], PieceSource | WholeSource]
+SCHEMES: Mapping[str, Opener] = {"file": FolderSource, "hf": HubSource, "s3": BucketSource}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInputs:
+    """`output_registry_insecure` counts where the base model lies in a registry, too."""
+
     sdg_base_model: str
+    output_registry_insecure: bool = field(default=False, metadata={"keyed": False})
 
 
-def run(inputs: ModelInputs, context: Context) -> Facts:
-    """Fetch, check, and lay the files into the stage's folder.
+def run(inputs: ModelInputs, context: Context, schemes: Mapping[str, Opener] = SCHEMES) -> Facts:
+    """Fetch, check, and lay the files into the stage's folder. `schemes` says who fetches which URIs.
 
     Raises:
         SourceError: there is no model, or none that can be fine-tuned: every reason at once.
         ServiceError: the server failed.
     """
-    source, entries = _listed(inputs.sdg_base_model)
+    source, entries = _listed(inputs.sdg_base_model, schemes)
     _refuse(source.uri, missing_files({entry.name for entry in entries}))
     folder = fetched(source, entries, context.cache / "models", context.events)
     _refuse(source.uri, complaints(folder, _model_types()))
@@ -52,23 +52,23 @@ def run(inputs: ModelInputs, context: Context) -> Facts:
     return facts
 
 
-def fingerprint(sdg_base_model: str) -> str:
+def fingerprint(sdg_base_model: str, schemes: Mapping[str, Opener] = SCHEMES) -> str:
     """Changes whenever a file behind the URI does; costs one listing.
 
     Raises:
         SourceError, ServiceError: the URI cannot be listed.
     """
-    return listing_digest(_listed(sdg_base_model)[1])
+    return listing_digest(_listed(sdg_base_model, schemes)[1])
 
 
-def _listed(uri: str) -> tuple[PieceSource | WholeSource, list[Entry]]:
+def _listed(uri: str, schemes: Mapping[str, Opener]) -> tuple[PieceSource | WholeSource, list[Entry]]:
     scheme = urlsplit(uri).scheme
-    if scheme not in SCHEMES:
+    if scheme not in schemes:
         raise SourceError(
             f"{uri} is no base model that we can fetch",
-            remedy="write s3://bucket/prefix, hf://organization/name@revision or file:PATH",
+            remedy="write s3://bucket/prefix, hf://organization/name, oci://registry/repository:tag or file:PATH",
         )
-    source = SCHEMES[scheme](uri)
+    source = schemes[scheme](uri)
     return source, wanted(uri, source.listing())
 
 

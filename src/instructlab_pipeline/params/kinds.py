@@ -256,9 +256,10 @@ TRAINING_API = Kind(
 )
 MODEL_URI = Kind(
     name="S3 URI",
-    valid="s3://BUCKET/PREFIX, hf://ORGANIZATION/NAME@REVISION, or file:PATH for a folder on this machine",
+    valid="s3://BUCKET/PREFIX, hf://ORGANIZATION/NAME@REVISION, oci://REGISTRY/REPOSITORY:TAG, or file:PATH for a "
+    "folder on this machine",
     read=_unless(uris.model_uri_fault),
-    schema={"type": "string", "pattern": "^(s3://[^/]+|hf://[^/]+/[^/]+|file:.)"},
+    schema={"type": "string", "pattern": "^(s3://[^/]+|hf://[^/]+/[^/]+|oci://[^/]+/.|file:.)"},
 )
 GIT_URL = Kind(
     name="Git URL",

@@ -98,7 +98,8 @@ class Parameters:
     sdg_base_model: str = CORE.required(
         kinds.MODEL_URI,
         "The base model that is tuned: the prefix in S3 under which its Hugging Face folder lies, with config.json, "
-        "the tokenizer and the safetensors files.",
+        "the tokenizer and the safetensors files; a model of the Hugging Face Hub, which HF_TOKEN opens; or an image "
+        "that was published before.",
     )
     sdg_repo_url: str = CORE.required(
         kinds.GIT_URL,

@@ -28,19 +28,18 @@ NOT_IN_REVISIONS = r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|/\.|\.lock(?:/|$)|[/
 
 
 def model_uri_fault(text: str) -> str | None:
-    """`s3://bucket/prefix`, `hf://organization/name@revision`, or `file:PATH` for a folder on this machine."""
+    """`s3://bucket/prefix`, `hf://organization/name@revision`, `oci://registry/repository:tag`, or `file:PATH`."""
     if not text.isprintable():
         return CONTROL_CHARACTER
     scheme, _, rest = text.partition(":")
-    if scheme == "s3":
-        return _s3_fault(rest)
-    if scheme == "hf":
-        return None if re.fullmatch(HUB_MODEL, rest) else "is not of the form hf://ORGANIZATION/NAME@REVISION"
-    if scheme == "file":
-        return _file_fault(rest)
+    rules = {"s3": _s3_fault, "hf": _hub_fault, "file": _file_fault}
+    if scheme in rules:
+        return rules[scheme](rest)
+    if text.startswith("oci://"):
+        return base_image_fault(text)
     if text.startswith(("/", "./", "../", "~")):
         return f"is a path: write file:{text}"
-    return "is neither an S3 URI, nor one of the Hugging Face Hub, nor a file URI"
+    return "is neither an S3 URI, nor one of the Hugging Face Hub, of a registry or of a file"
 
 
 def git_url_fault(text: str) -> str | None:
@@ -133,6 +132,10 @@ def _s3_fault(rest: str) -> str | None:
 def _has_odd_part(prefix: str) -> bool:
     parts = prefix.removesuffix("/").split("/")
     return prefix != "" and any(part in ("", ".", "..") for part in parts)
+
+
+def _hub_fault(rest: str) -> str | None:
+    return None if re.fullmatch(HUB_MODEL, rest) else "is not of the form hf://ORGANIZATION/NAME@REVISION"
 
 
 def _file_fault(rest: str) -> str | None:

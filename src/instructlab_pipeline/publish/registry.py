@@ -46,7 +46,7 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 UNSUPPORTED = frozenset({400, 403, 405, 501})  # answers where a registry lacks what not every one has
-OK, CREATED, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 201, 202, 204, 404
+OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, NOT_FOUND = 200, 201, 202, 204, 206, 404
 
 
 @asynccontextmanager
@@ -153,6 +153,14 @@ class Registry:
         request = Request(method="GET", url=f"{self._root}/blobs/{descriptor.digest}")
         reply = await self._transport.send(request, expected=frozenset({OK}))
         return checked(descriptor, reply.content)
+
+    async def fetch_range(self, digest: str, start: int, end: int) -> bytes:
+        """The bytes of a blob from `start` to before `end`; nothing proves them."""
+        request = Request(
+            method="GET", url=f"{self._root}/blobs/{digest}", headers={"Range": f"bytes={start}-{end - 1}"}
+        )
+        reply = await self._transport.send(request, expected=frozenset({OK, PARTIAL}))
+        return reply.content[start:end] if reply.status == OK else reply.content
 
     async def referrers(self, digest: str) -> list[dict[str, Any]]:
         request = Request(method="GET", url=f"{self._root}/referrers/{digest}", headers={"Accept": INDEX_TYPE})
