@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class Events:
         try:
             yield result
         except BaseException as error:
-            self._end(name, started, ok=False, error=f"{type(error).__name__}: {error}", **result)
+            with suppress(OSError):  # a full disk may be what went wrong
+                self._end(name, started, ok=False, error=f"{type(error).__name__}: {error}", **result)
             raise
         self._end(name, started, ok=True, **result)
 

@@ -27,10 +27,12 @@ def run_worker(
     environment: Mapping[str, str] | None = None,
     on_tick: Callable[[], None] = lambda: None,
     doing: str,
+    grace_s: float = GRACE_S,
 ) -> None:
     """Run `argv` to its end, calling `on_tick` while it runs; its output goes to `log`.
 
-    The worker leads a session of its own, so that Ctrl-C reaches the pipeline alone, which then ends the worker.
+    The worker leads a session of its own, so that Ctrl-C reaches the pipeline alone, which then asks the worker to
+    leave, and after `grace_s` makes it.
 
     Raises:
         WorkerError: the worker failed; the message ends with the last lines of its log.
@@ -51,7 +53,7 @@ def run_worker(
             time.sleep(POLL_S)
         on_tick()
     finally:
-        _end(worker)
+        _end(worker, grace_s)
     if worker.returncode != 0:
         raise WorkerError(
             f"{doing} failed ({_ending(worker.returncode)}). Its last lines, from {log}:\n{last_lines(log)}",
@@ -75,12 +77,12 @@ def last_lines(log: Path, count: int = LAST_LINES) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
 
 
-def _end(worker: subprocess.Popen[bytes]) -> None:
+def _end(worker: subprocess.Popen[bytes], grace_s: float) -> None:
     """Leave no process of the worker's session behind."""
     if worker.poll() is None:
         _signal(worker, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(GRACE_S)
+            worker.wait(grace_s)
     _signal(worker, signal.SIGKILL)
     worker.wait()
 

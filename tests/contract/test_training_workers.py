@@ -63,7 +63,7 @@ train(job, Processes(workers=workers, cpus=1), Events(path=job.work / "events.js
 
 def pipeline_of_its_own(job, *, workers, memory=0):
     """A process that trains as the pipeline would, with so many bytes of memory for each of its processes."""
-    job.work.mkdir(parents=True)
+    job.work.mkdir(parents=True, exist_ok=True)
     handed = job.work / "handed.json"
     job.write(handed)
     return subprocess.Popen([sys.executable, "-c", PIPELINE, handed, str(workers), str(memory)])
@@ -114,6 +114,12 @@ def wait_until_gone(job):
     while time.monotonic() < deadline and workers_of(job):
         time.sleep(0.05)
     assert workers_of(job) == {}
+
+
+def test_a_toy_run_keeps_its_losses(straight):
+    """If the change is meant: write what `losses` gives."""
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "training" / "losses.json").read_text())
+    assert losses(straight[0]) == pytest.approx(golden, rel=1e-4)
 
 
 def test_one_worker_with_other_packs_learns_what_two_learn(straight, material, tmp_path):
@@ -197,18 +203,40 @@ def test_no_worker_outlives_a_pipeline_that_was_killed(material, tmp_path):
     wait_until_gone(job)
 
 
-def test_two_machines_that_share_no_disk_learn_what_one_does(straight, material, tmp_path, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    for name, value in {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
-        monkeypatch.setenv(f"PET_{name}", value)
-    jobs = [training_job(tmp_path / f"machine-{rank}", *material) for rank in (0, 1)]
-    machines = []
-    for rank, job in enumerate(jobs):
-        monkeypatch.setenv("PET_NODE_RANK", str(rank))
-        machines.append(pipeline_of_its_own(job, workers=2))
-    assert [machine.wait() for machine in machines] == [0, 0]
+@pytest.fixture
+def on_two_machines(monkeypatch):
+    """Starts a worker on each of two, whose environment is that of a TrainJob's pods."""
+
+    def start(jobs):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        for name, value in {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            monkeypatch.setenv(f"PET_{name}", value)
+        machines = []
+        for rank, job in enumerate(jobs):
+            monkeypatch.setenv("PET_NODE_RANK", str(rank))
+            machines.append(pipeline_of_its_own(job, workers=2))
+        return machines
+
+    return start
+
+
+def test_two_machines_that_share_no_disk_learn_what_one_does_also_after_a_failure(
+    straight, material, tmp_path, on_two_machines
+):
+    often = {"recovery_interval_s": 0.0, "recovery_share": 1e9}
+    jobs = [training_job(tmp_path / f"machine-{rank}", *material, **often) for rank in (0, 1)]
+    machines = on_two_machines(jobs)
+    while newest(jobs[0].recovery, jobs[0].fingerprint) is None:
+        assert machines[0].poll() is None
+        time.sleep(0.01)
+    os.kill(workers_of(jobs[1])[1], signal.SIGKILL)
+    assert [machine.wait() != 0 for machine in machines] == [True, True]
+    shutil.rmtree(jobs[1].output)  # its scratch went with the pod
+    assert [machine.wait() for machine in on_two_machines(jobs)] == [0, 0]
+    told = [json.loads(line) for line in jobs[0].telemetry.read_text().splitlines()]
+    assert any("goes on after step" in line.get("message", "") for line in told)
     assert weights(jobs[0]) == weights(straight[0])
     assert not (jobs[1].output / "model").exists()
     assert [json.loads(job.result.read_text())["epoch_losses"] for job in jobs] == [straight[1]["epoch_losses"]] * 2
@@ -281,6 +309,29 @@ def test_a_disk_that_fills_up_during_a_save_is_named_and_leaves_the_checkpoint_b
     told = [json.loads(line) for line in resumed.telemetry.read_text().splitlines()]
     assert f"goes on after step {int(kept.name[5:])}" in [t for t in told if t["kind"] == "notice"][-1]["message"]
     assert weights(resumed) == weights(straight[0])
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """9 MB, with events, logs and checkpoints on it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", place], check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_disk_too_full_for_any_last_word_is_named_all_the_same(material, small_disk, tmp_path):
+    _, data = material
+    model = sealed_model(tmp_path / "wide", hidden=128)
+    job = training_job(small_disk / "job", model, data, recovery_interval_s=0.0, recovery_share=1e9)
+    job.work.mkdir(parents=True)
+    events = Events(path=job.work / "events.jsonl")
+    with pytest.raises(WorkerError, match=r"disk.* is full|No space left") as caught, events.span("train_phase_2"):
+        train(job, Processes(workers=1, cpus=1), events)
+    assert "make room" in caught.value.remedy
+    assert newest(job.recovery, job.fingerprint) is not None
 
 
 def test_a_sample_that_the_template_refuses_is_named(material, tmp_path):

@@ -58,8 +58,8 @@ def manifest_of(progress: Progress, *, fingerprint: str, world: World) -> dict[s
     return {"fingerprint": fingerprint, "workers": world.size, **asdict(progress)}
 
 
-def write(recovery: Path, step: int, state: dict[str, Any], manifest: dict[str, Any], world: World) -> None:
-    """Write a checkpoint of `state`, which nobody may change meanwhile; all workers call this together.
+def write(recovery: Path, step: int, state: dict[str, Any], manifest: dict[str, Any], world: World | None) -> None:
+    """Write a checkpoint of `state`, which nobody may change meanwhile; all workers of `world` call this together.
 
     Raises:
         WorkerError: it cannot be written; the one before is intact.
@@ -70,14 +70,17 @@ def write(recovery: Path, step: int, state: dict[str, Any], manifest: dict[str, 
     draft = recovery / f".{target.name}"
     with boundary(WorkerError, f"saving a checkpoint in {recovery}", remedy=_REMEDY), _first_cause():
         # the first worker comes back once all have written
-        dcp.save(state, checkpoint_id=draft, process_group=world.background, no_dist=not world.shards)
-        if world.leads:
+        group = world.background if world else None
+        dcp.save(state, checkpoint_id=draft, process_group=group, no_dist=group is None)
+        if world is None or world.leads:
             _commit(draft, target, manifest)
             _prune(recovery)
 
 
-def load(path: Path, state: dict[str, Any], world: World) -> Progress:
+def load(path: Path, state: dict[str, Any], world: World, *, alone: bool = False) -> Progress:
     """Fill `state` in place, whatever number of workers wrote it; says how far that had come.
+
+    alone: only this worker loads.
 
     Raises:
         WorkerError: it cannot be read.
@@ -86,7 +89,7 @@ def load(path: Path, state: dict[str, Any], world: World) -> Progress:
 
     remedy = f"delete {path}: the one before it may do"
     with boundary(WorkerError, f"loading the checkpoint in {path}", remedy=remedy), _first_cause():
-        dcp.load(state, checkpoint_id=path, no_dist=not world.shards)
+        dcp.load(state, checkpoint_id=path, no_dist=alone or not world.shards)
     manifest = json.loads((path / MANIFEST).read_bytes())
     return Progress(**{name: manifest[name] for name in asdict(Progress())})
 

@@ -1,6 +1,8 @@
 """Why a worker failed, passed from the worker to the pipeline in a file."""
 
+import contextlib
 import json
+import shutil
 from pathlib import Path
 
 from instructlab_pipeline.artifacts import write_atomically
@@ -11,6 +13,7 @@ class OutOfMemory(WorkerError):  # noqa: N818 - as Python's and torch's own are 
     """Smaller micro-batches may help; they change nothing in what is learned."""
 
 
+_LEAST_BYTES = 1 << 20
 _KINDS = {kind.__name__: kind for kind in (SourceError, WorkerError, OutOfMemory)}
 
 
@@ -18,7 +21,8 @@ def record_failure(path: Path, error: PipelineError) -> None:
     """Keep `error`, unless another worker was first: what follows a failure is seldom its cause."""
     if not path.exists():
         kind = type(error).__name__ if type(error).__name__ in _KINDS else WorkerError.__name__
-        write_atomically(path, json.dumps({"kind": kind, "message": error.message, "remedy": error.remedy}))
+        with contextlib.suppress(OSError):  # no room even for this: whoever reads it looks at the disk
+            write_atomically(path, json.dumps({"kind": kind, "message": error.message, "remedy": error.remedy}))
 
 
 def read_failure(path: Path) -> PipelineError | None:
@@ -27,3 +31,13 @@ def read_failure(path: Path) -> PipelineError | None:
     except FileNotFoundError:
         return None
     return _KINDS[record["kind"]](record["message"], remedy=record["remedy"])
+
+
+def full_disk(folder: Path) -> WorkerError | None:
+    """What to say where workers could not even say why they failed; None where there is room."""
+    if shutil.disk_usage(folder).free > _LEAST_BYTES:
+        return None
+    return WorkerError(
+        f"the disk of {folder} is full",
+        remedy="make room on it, then run the same command again: it goes on from the last checkpoint that is whole",
+    )

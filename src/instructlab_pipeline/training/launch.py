@@ -10,7 +10,7 @@ from typing import Any
 from instructlab_pipeline.errors import UsageError, WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.processes import run_worker
-from instructlab_pipeline.training.failure import OutOfMemory, read_failure
+from instructlab_pipeline.training.failure import OutOfMemory, full_disk, read_failure
 from instructlab_pipeline.training.hardware import gpu_memory, host_memory
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.machines import Machines
@@ -19,6 +19,7 @@ from instructlab_pipeline.training.shape import read_shape
 from instructlab_pipeline.training.telemetry import Follower
 from instructlab_pipeline.training.trackers import Trackers
 
+SAVING_S = 27.0  # for the step under way and a checkpoint; Kubernetes kills a pod 30 s after it asked
 _FEWER = "lower train_num_workers, or leave GPUs out with CUDA_VISIBLE_DEVICES="
 AGENT = "instructlab_pipeline.training.agent"
 REMEDY = (
@@ -120,9 +121,10 @@ def _attempt(job: TrainingJob, processes: Processes, machines: Machines, events:
             environment=worker_environment(processes, machines, num_cpus=len(os.sched_getaffinity(0))),
             on_tick=follower.follow,
             doing=f"{job.name} on {machines.workers_in_all} workers",
+            grace_s=SAVING_S,
         )
-    except WorkerError as error:
-        raise read_failure(job.failure) or error from error
+    except (WorkerError, OSError) as error:
+        raise read_failure(job.failure) or full_disk(job.work) or error from error
     finally:
         trackers.close()
     return dict(json.loads(job.result.read_bytes()))

@@ -2,6 +2,9 @@
 
 Steps go on while a checkpoint is written: only the copy that is written from is waited for. The messages that this
 takes go through a process group of their own, so that they never meet those of the steps.
+
+Each worker writes its own part. Where machines share no disk, the first worker collects and writes all of them, so that
+whatever keeps up a copy of its folder has a whole checkpoint.
 """
 
 import shutil
@@ -34,17 +37,12 @@ class Recovery:
         self._pause = job.recovery_interval_s
         self._saved_at = time.monotonic()
         self._stall_s = 0.0
-        self._possible = self._share_a_disk()
+        self._alone = not self._share_a_disk()
 
     @property
     def is_due(self) -> bool:
         """As the first worker's clock has it."""
-        return (
-            self._world.leads
-            and self._writing is None
-            and self._possible
-            and time.monotonic() - self._saved_at >= self._pause
-        )
+        return self._world.leads and self._writing is None and time.monotonic() - self._saved_at >= self._pause
 
     def resume(self, student: Any, optimizer: Any) -> Progress:
         """Take the newest whole checkpoint of this run, if there is one; says how far that had come.
@@ -59,9 +57,12 @@ class Recovery:
             if self._world.local_rank == 0:
                 shutil.rmtree(self._job.epochs_folder, ignore_errors=True)
             return Progress()
-        state = _state(student, optimizer)
-        progress = checkpoint.load(path, state, self._world)
-        _set_state(student, optimizer, state)
+        state = _state(student, optimizer, whole=self._alone)
+        progress = Progress()
+        if self._world.leads or not self._alone:
+            progress = checkpoint.load(path, state, self._world, alone=self._alone)
+        _set_state(student, optimizer, state, whole=self._alone)
+        progress = self._world.told(progress) if self._alone else progress
         self._telemetry.tell("notice", message=f"{self._job.name} goes on after step {progress.step}")
         return progress
 
@@ -71,11 +72,12 @@ class Recovery:
         Raises:
             WorkerError: the one before could not be written.
         """
-        if not self._possible:
-            return
         started = time.monotonic()
         self.finish()
-        copy: Any = self._copies.stage(_state(student, optimizer))
+        state = _state(student, optimizer, whole=self._alone)
+        if self._alone and not self._world.leads:
+            return
+        copy: Any = _settled(state) if self._alone else self._copies.stage(state)
         manifest = checkpoint.manifest_of(progress, fingerprint=self._job.fingerprint, world=self._world)
         self._writing = self._thread.submit(self._write, progress.step, copy, manifest)
         self._stall_s = time.monotonic() - started
@@ -107,7 +109,7 @@ class Recovery:
     def _write(self, step: int, copy: dict[str, Any], manifest: dict[str, Any]) -> float:
         """In the background; says how many seconds it took."""
         started = time.monotonic()
-        checkpoint.write(self._job.recovery, step, copy, manifest, self._world)
+        checkpoint.write(self._job.recovery, step, copy, manifest, None if self._alone else self._world)
         return time.monotonic() - started
 
     def _pause_after(self, stall: float, seconds: float) -> float:
@@ -119,7 +121,7 @@ class Recovery:
         """As the first worker sees it, so that all go on from the same one."""
         path = checkpoint.newest(self._job.recovery, self._job.fingerprint) if self._world.leads else None
         (step,) = self._world.sum([float(checkpoint.step_of(path) if path else 0)])
-        return checkpoint.folder_of(self._job.recovery, int(step)) if step and self._possible else None
+        return checkpoint.folder_of(self._job.recovery, int(step)) if step else None
 
     def _share_a_disk(self) -> bool:
         """Whether all workers see what the first one writes; those of one machine always do."""
@@ -131,22 +133,28 @@ class Recovery:
         (seen,) = self._world.least([int(mark.exists())])
         if self._world.leads:
             mark.unlink()
-        if not seen:
-            told = "no recovery checkpoints are made, because the machines share no disk: after a failure"
-            self._telemetry.tell("notice", message=f"{self._job.name}: {told}, the phase starts again")
         return bool(seen)
 
 
-def _state(student: Any, optimizer: Any) -> dict[str, Any]:
-    """Of what learns: weights that stay as they are come from the model's files."""
+def _state(student: Any, optimizer: Any, *, whole: bool) -> dict[str, Any]:
+    """Of what learns: weights that stay as they are come from the model's files. `whole`: all of it, on one worker."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
-    options = StateDictOptions(ignore_frozen_params=True)
+    options = StateDictOptions(ignore_frozen_params=True, full_state_dict=whole, cpu_offload=whole)
     model, moments = get_state_dict(student, optimizer, options=options)
     return {"model": model, "optimizer": moments}
 
 
-def _set_state(student: Any, optimizer: Any, state: dict[str, Any]) -> None:
+def _settled(state: dict[str, Any]) -> dict[str, Any]:
+    """What was put together from parts is a copy already; the optimizer's counters, changed in place, are not."""
+    from torch import Tensor
+    from torch.utils._pytree import tree_map_only
+
+    settled: dict[str, Any] = tree_map_only(Tensor, lambda tensor: tensor if tensor.dim() else tensor.clone(), state)
+    return settled
+
+
+def _set_state(student: Any, optimizer: Any, state: dict[str, Any], *, whole: bool) -> None:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
     set_state_dict(
@@ -154,5 +162,5 @@ def _set_state(student: Any, optimizer: Any, state: dict[str, Any]) -> None:
         optimizer,
         model_state_dict=state["model"],
         optim_state_dict=state["optimizer"],
-        options=StateDictOptions(strict=False),
+        options=StateDictOptions(strict=False, full_state_dict=whole, broadcast_from_rank0=whole),
     )

@@ -55,6 +55,23 @@ def test_on_a_gpu_layers_are_recomputed_before_micro_batches_shrink():
     assert "recomputed" in sentence(plan, limits)
 
 
+def test_states_leave_the_gpu_last_of_all_and_go_to_the_host():
+    alone = demand(cuda=True)
+    limits = Limits(allowed=None, host=400 * GIB, gpu=80 * GIB)
+    plan = choose(EIGHT_BILLION, alone, limits)
+    assert plan.demand == demand(cuda=True, recompute=True, tokens=2048, offload=True)
+    assert plan.fits(limits)
+    assert plan.host > plan.states > plan.gpu
+    assert "states in the host's memory" in sentence(plan, limits)
+
+
+def test_adapters_need_4_bytes_a_parameter_and_little_more():
+    everything, adapters = (plan_memory(EIGHT_BILLION, demand(lora_rank=rank)) for rank in (0, 16))
+    assert 4 * EIGHT_BILLION.parameters < adapters.states < 0.27 * everything.states
+    assert adapters.copy < 0.01 * everything.copy
+    assert "adapters of rank 16" in sentence(adapters, ROOMY)
+
+
 @given(workers=st.integers(1, 16), tokens=st.integers(1, 64), cuda=st.booleans())
 def test_each_smaller_demand_needs_no_more_and_keeps_room_for_the_longest_sample(workers, tokens, cuda):
     demands = list(demand(workers=workers, tokens=2048 * tokens, cuda=cuda).smaller())
@@ -73,6 +90,20 @@ def test_the_shape_is_read_from_headers_and_counts_what_torch_counts(tmp_path):
     assert shape.parameters == model.num_parameters()
     assert shape.layer == sum(weight.numel() for weight in model.model.layers[0].parameters() if weight.ndim == 2)
     assert (shape.layers, shape.hidden, shape.queries, shape.keys) == (2, 64, 64, 32)
+
+
+def test_of_a_mixture_those_experts_count_that_see_a_token():
+    dense = {
+        "num_hidden_layers": 2,
+        "hidden_size": 64,
+        "intermediate_size": 32,
+        "num_attention_heads": 4,
+        "vocab_size": 97,
+    }
+    granite = {"num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 16}
+    qwen = {"num_experts": 8, "num_experts_per_tok": 4, "moe_intermediate_size": 10}
+    inner = [Shape.of(dense | kind, parameters=1).inner for kind in ({}, granite, qwen)]
+    assert inner == [32, 80, 40]
 
 
 def test_a_model_that_does_not_say_its_shape_is_a_source_error(tmp_path):
