@@ -140,14 +140,17 @@ def test_work_that_one_machine_left_is_found_by_the_next(remote, tmp_path):
     (here / "step-1").mkdir(parents=True)
     (here / "journal").write_text("one\n")
     (here / "step-1" / "weights").write_text("w")
+    (here / "step-1" / ".metadata").write_text("m")
     (here / "step-1" / "manifest.json").write_text("{}")
     (here / ".draft").write_text("unfinished")
     with kept_up([Mirror(folder=here, remote=remote)]):
         pass
     second = Mirror(folder=there, remote=remote)
     second.down()
-    assert sorted(path.name for path in there.rglob("*") if path.is_file()) == ["journal", "manifest.json", "weights"]
+    copied = sorted(path.name for path in there.rglob("*") if path.is_file())
+    assert copied == [".metadata", "journal", "manifest.json", "weights"]
     (there / "journal").write_text("one\ntwo\n")
     (there / "step-1" / "weights").unlink()
     second.up()
-    assert {name: entry.size for name, entry in remote.listing().items()} == {"journal": 8, "step-1/manifest.json": 2}
+    sizes = {"journal": 8, "step-1/.metadata": 1, "step-1/manifest.json": 2}
+    assert {name: entry.size for name, entry in remote.listing().items()} == sizes

@@ -15,6 +15,7 @@ from instructlab_pipeline.errors import PipelineError
 from instructlab_pipeline.s3.remote import Entry, RemoteFolder, Wanted
 
 EVERY_S = 60.0
+TORCH_METADATA = ".metadata"  # of a recovery checkpoint, as torch names it: no draft
 State = tuple[int, int]  # size, time of change in ns
 
 
@@ -55,7 +56,7 @@ class Mirror:
         found = {}
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder)
-            if any(part.startswith(".") for part in name.parts):
+            if any(part.startswith(".") and part != TORCH_METADATA for part in name.parts):
                 continue  # a draft
             with suppress(FileNotFoundError):
                 if path.is_file():
