@@ -155,12 +155,10 @@ def _settled(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_state(student: Any, optimizer: Any, state: dict[str, Any], *, whole: bool) -> None:
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+    """`whole`: the first worker has all of it, and hands it out."""
+    from torch.distributed.checkpoint import state_dict
 
-    set_state_dict(
-        student,
-        optimizer,
-        model_state_dict=state["model"],
-        optim_state_dict=state["optimizer"],
-        options=StateDictOptions(strict=False, full_state_dict=whole, broadcast_from_rank0=whole),
-    )
+    options = state_dict.StateDictOptions(strict=False, full_state_dict=whole, broadcast_from_rank0=whole)
+    # one by one: set_state_dict leaves out the model of a worker that has nothing to hand out
+    state_dict.set_model_state_dict(student, state["model"], options=options)
+    state_dict.set_optimizer_state_dict(student, optimizer, state["optimizer"], options=options)
