@@ -36,8 +36,8 @@ def text_of(places: tuple[str, ...]) -> str:
 
 
 def serve(places: tuple[str, ...], host: str, port: int) -> None:
-    """Read the runs anew at each scrape; where that fails, the scrape does, and the server stays."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    """Read the runs anew at each scrape, one at a time; where that fails, the scrape does, and the server stays."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
 
     class Scrape(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -55,7 +55,7 @@ def serve(places: tuple[str, ...], host: str, port: int) -> None:
         def log_message(self, *_line: object) -> None:
             """Scrapes are no news."""
 
-    with ThreadingHTTPServer((host, port), Scrape) as server:
+    with HTTPServer((host, port), Scrape) as server:
         click.echo(f"serving /metrics on port {server.server_port}", err=True)
         server.serve_forever()
 
@@ -78,7 +78,5 @@ def _runs_in_bucket(place: str) -> list[str]:
     """A bucket without any run yet is no error: the server may be there before the first one."""
     from instructlab_pipeline.s3.remote import RemoteFolder
 
-    names = RemoteFolder.open(place.rstrip("/"), named_by="RUN").listing()
-    return sorted(
-        f"{place.rstrip('/')}/{name.removesuffix('/run.json')}" for name in names if name.endswith("/run.json")
-    )
+    runs = RemoteFolder.open(place.rstrip("/"), named_by="RUN")
+    return [runs.below(name).uri for name in runs.folders() if open_storage(runs.below(name).uri).record()]

@@ -97,6 +97,14 @@ class RemoteFolder:
             for item in found
         }
 
+    def folders(self) -> list[str]:
+        """The names of the folders right below, however much is in them."""
+        import obstore
+
+        with self._boundary():
+            found = obstore.list_with_delimiter(self.store, self.prefix)["common_prefixes"]
+        return sorted(path.removeprefix(f"{self.prefix}/").rstrip("/") for path in found)
+
     def read(self, name: str) -> bytes | None:
         """A small file's content, or None where there is none."""
         import obstore
