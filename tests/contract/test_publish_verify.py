@@ -330,9 +330,25 @@ def test_openssl_accepts_the_signature_where_cosign_looks_for_it(signed_layout, 
         },
         "optional": None,
     }
-    (tmp_path / "payload").write_bytes(payload)
-    (tmp_path / "signature").write_bytes(base64.b64decode(layer["annotations"]["dev.cosignproject.cosign/signature"]))
-    options = ["-verify", f"{keys}/mine.pub", "-signature", str(tmp_path / "signature"), str(tmp_path / "payload")]
+    assert_openssl_accepts(layer["annotations"]["dev.cosignproject.cosign/signature"], payload, keys, tmp_path)
+
+
+def test_openssl_accepts_the_envelopes_of_the_statements(signed_layout, keys, tmp_path):
+    """What is signed is spelt out here once more, as DSSE 1 has it."""
+    documents = gather(f"oci:{signed_layout.layout}:1", insecure=False).documents
+    envelopes = [json.loads(document.content) for document in documents if document.predicate]
+    assert len(envelopes) == 2
+    for envelope in envelopes:
+        statement = base64.b64decode(envelope["payload"])
+        signed = b"DSSEv1 28 application/vnd.in-toto+json " + f"{len(statement)} ".encode() + statement
+        (signature,) = envelope["signatures"]
+        assert_openssl_accepts(signature["sig"], signed, keys, tmp_path)
+
+
+def assert_openssl_accepts(signature: str, content: bytes, keys: Path, folder: Path) -> None:
+    (folder / "content").write_bytes(content)
+    (folder / "signature").write_bytes(base64.b64decode(signature))
+    options = ["-verify", f"{keys}/mine.pub", "-signature", str(folder / "signature"), str(folder / "content")]
     assert "Verified OK" in client("openssl", "dgst", "-sha256", *options)
 
 
