@@ -32,20 +32,25 @@ def deliver(
     sleep: Callable[[float], None] = time.sleep,
 ) -> str | None:
     """Post the message; why it was not delivered, after all attempts, or None."""
-    for pause_s in (*pauses_s, None):
-        try:
-            _post(url, body)
-        except HTTPError as error:
-            complaint, final = f"status {error.code}", error.code < 500 and error.code not in WORTH_ANOTHER_ATTEMPT
-            error.close()
-        except (OSError, HTTPException) as error:
-            complaint, final = str(error) or type(error).__name__, False
-        else:
-            return None
-        if final or pause_s is None:
-            return complaint
+    complaint, may_pass = _attempt(url, body)
+    for pause_s in pauses_s:
+        if complaint is None or not may_pass:
+            break
         sleep(pause_s)
-    return None
+        complaint, may_pass = _attempt(url, body)
+    return complaint
+
+
+def _attempt(url: str, body: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """What is wrong, if anything, and whether it may pass."""
+    try:
+        _post(url, body)
+    except HTTPError as error:
+        error.close()
+        return f"status {error.code}", error.code >= 500 or error.code in WORTH_ANOTHER_ATTEMPT
+    except (OSError, HTTPException) as error:
+        return str(error) or type(error).__name__, True
+    return None, False
 
 
 def _post(url: str, body: Mapping[str, Any]) -> None:
