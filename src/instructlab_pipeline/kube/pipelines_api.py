@@ -81,6 +81,7 @@ def pipelines_at(endpoint: str) -> Pipelines:
         ) from error
     token = os.environ.get(TOKEN, "").strip() or None
     with _boundary(endpoint), warnings.catch_warnings(action="ignore", category=FutureWarning):
+        _knock(endpoint, token)
         return Pipelines(endpoint=endpoint, client=kfp.Client(host=endpoint, existing_token=token))
 
 
