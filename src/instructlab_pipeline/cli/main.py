@@ -29,6 +29,7 @@ COMMANDS = {
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, export and patch the parameters."),
     "metrics": ("instructlab_pipeline.cli.metrics", "metrics", "Tell monitoring how runs are, as OpenMetrics."),
     "kube": ("instructlab_pipeline.cli.kube", "kube", "Put the pipeline on a cluster."),
+    "doctor": ("instructlab_pipeline.cli.doctor", "doctor", "Ask everything that a run needs, before it is spent."),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
 }
 

@@ -61,6 +61,17 @@ def fingerprint(sdg_base_model: str, schemes: Mapping[str, Opener] = SCHEMES) ->
     return listing_digest(_listed(sdg_base_model, schemes)[1])
 
 
+def listed_size(sdg_base_model: str, schemes: Mapping[str, Opener] = SCHEMES) -> int:
+    """Bytes of a model whose files are all listed; costs one listing.
+
+    Raises:
+        SourceError, ServiceError: the URI cannot be listed, or files are missing.
+    """
+    source, entries = _listed(sdg_base_model, schemes)
+    _refuse(source.uri, missing_files({entry.name for entry in entries}))
+    return sum(entry.size for entry in entries)
+
+
 def _listed(uri: str, schemes: Mapping[str, Opener]) -> tuple[PieceSource | WholeSource, list[Entry]]:
     scheme = urlsplit(uri).scheme
     if scheme not in schemes:

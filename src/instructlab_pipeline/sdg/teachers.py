@@ -87,6 +87,15 @@ def model_of(address: Address) -> str:
     return asyncio.run(_asked_model(address))
 
 
+def contact(address: Address) -> str:
+    """The model behind an address, which its endpoint is asked for in any case.
+
+    Raises:
+        UsageError: a model must be named. ServiceError: the endpoint is not there, or does not want us.
+    """
+    return EXTRACTIVE_MODEL if address.endpoint == EXTRACTIVE else asyncio.run(_asked_model(address))
+
+
 async def _asked_model(address: Address) -> str:
     async with open_session([address.endpoint]) as session:
         endpoint = Endpoint(role=address.role, url=_url(address, ""), session=session)

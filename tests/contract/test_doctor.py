@@ -1,0 +1,96 @@
+"""`doctor` against servers that are well, and against what is wrong with them."""
+
+import json
+
+import pytest
+
+from servers.command import command
+from servers.kube_api import TRAINING, KubeApi
+from servers.small_world import small_world
+
+pytestmark = pytest.mark.timeout(600)
+
+VALUE = "c2VjcmV0LXZhbHVl"
+SECRETS = {
+    "s3-connection": ("Opaque", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_S3_ENDPOINT")),
+    "teacher-secret": ("Opaque", ("api_token", "model_name", "endpoint")),
+    "oci-registry-secret": ("kubernetes.io/dockerconfigjson", (".dockerconfigjson",)),
+    "taxonomy-repo-secret": ("kubernetes.io/ssh-auth", ("ssh-privatekey",)),
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with small_world(tmp_path_factory.mktemp("world")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def cluster():
+    """Everything that a run asks of a cluster."""
+    with KubeApi() as api:
+        api.put("storageclasses", "gp3-csi", provisioner="ebs.csi.aws.com", volumeBindingMode="WaitForFirstConsumer")
+        api.put("configmaps", "instructlab-pipeline-params", data={})
+        for number in range(2):
+            api.put("nodes", f"node-{number}", status={"allocatable": {"nvidia.com/gpu": "2"}})
+        for name, (kind, keys) in SECRETS.items():
+            api.put("secrets", name, type=kind, data=dict.fromkeys(keys, VALUE))
+        yield api
+
+
+def doctor(world, *words, **changed):
+    done = command("doctor", "--json", *words, folder=world.folder, environment={**world.environment, **changed})
+    return done, {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+
+
+def test_a_world_that_is_well_has_no_failure_and_nothing_is_spent(world):
+    asked = len(world.teacher.requests)
+    done, found = doctor(world, "--run-dir", "s3://models/runs/one")
+    assert done.returncode == 0, done.stderr
+    assert {each["status"] for each in found.values()} <= {"ok", "warn"}
+    assert {"base model", "taxonomy", "teacher", "judge", "registry", "run folder"} <= set(found)
+    assert [request for request in world.teacher.requests[asked:] if "messages" in request] == []
+    assert not [secret for secret in world.secrets if secret in done.stdout + done.stderr]
+
+
+def test_everything_that_is_wrong_is_said_at_once_with_what_to_do(world):
+    wrong = {
+        "SDG_BASE_MODEL": "s3://models/nothing",
+        "SDG_TEACHER_ENDPOINT": "http://127.0.0.1:9/v1",
+        "REGISTRY_AUTH_FILE": "/nowhere",
+    }
+    done, found = doctor(world, **wrong)
+    assert done.returncode == 3
+    failed = {name for name, each in found.items() if each["status"] == "fail"}
+    assert failed == {"base model", "teacher", "judge", "registry"}
+    assert all(found[name]["remedy"] for name in failed)
+
+
+def test_a_cluster_that_has_everything_is_well(world, cluster):
+    done, found = doctor(world, "--cluster", KUBECONFIG=cluster.kubeconfig(world.folder))
+    assert done.returncode == 0, done.stderr
+    assert found["training API"]["told"] == "TrainJob (trainer.kubeflow.org/v1alpha1)"
+    assert "WaitForFirstConsumer" in found["storage class"]["told"]
+    assert found["eval_judge_secret"]["status"] == "warn"
+    assert found["permissions"]["status"] == "ok"
+    assert VALUE not in done.stdout + done.stderr
+
+
+def test_what_a_cluster_lacks_is_named(world, cluster):
+    cluster.served = {"v1", "storage.k8s.io/v1", "authorization.k8s.io/v1"}
+    cluster.forbidden = {("create", "pytorchjobs"), ("get", "pods/log")}
+    del cluster.objects["storageclasses", "gp3-csi"]
+    cluster.objects["secrets", "s3-connection"]["data"]["AWS_S3_ENDPOINT"] = ""
+    cluster.objects["secrets", "oci-registry-secret"]["type"] = "Opaque"
+    given = {"KUBECONFIG": cluster.kubeconfig(world.folder), "TRAIN_NUM_WORKERS": "5", "K8S_TRAINING_API": "pytorchjob"}
+    done, found = doctor(world, "--cluster", **given)
+    assert done.returncode == 2
+    said = {name: each["told"] for name, each in found.items() if each["status"] == "fail"}
+    assert "does not serve PyTorchJob" in said["training API"]
+    assert "there is no storage class gp3-csi" in said["storage class"]
+    assert "room for 4 of 5 pods" in said["cluster GPUs"]
+    assert "lacks AWS_S3_ENDPOINT" in said["s3_secret"]
+    assert "has type Opaque" in said["output_oci_registry_secret"]
+    assert "create pytorchjobs" in said["permissions"]
+    assert "get pods/log" in said["permissions"]
+    assert TRAINING not in cluster.served
