@@ -1,16 +1,20 @@
 """A base model from a bucket behind a proxy that cuts, stalls and refuses."""
 
 import os
+import subprocess
+import sys
+import time
 from urllib.parse import urlsplit
 
 import pytest
 
-from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.pieces import PIECE_BYTES
 from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.s3.settings import Settings
+from servers.certificate import authority
 from servers.flaky_proxy import Answers, CutsAnswerAfter, StallsAnswerAfter, flaky_proxy
 from servers.s3_server import s3_server
 
@@ -99,3 +103,42 @@ def test_a_busy_server_is_asked_again(server, through, content, tmp_path):
     with flaky_proxy(port_of(server), [Answers(503), Answers(500)]) as proxy:
         assert fetch(through(proxy), tmp_path / "cache") == content
         assert proxy.faults == []
+
+
+def test_a_private_authority_is_trusted_when_its_bundle_is_named(server, content, tmp_path):
+    private = authority(tmp_path)
+    with flaky_proxy(port_of(server), [], certificate=private.server) as proxy:
+        bundle = {"AWS_CA_BUNDLE": str(private.bundle), "AWS_S3_ENDPOINT": f"https://{proxy.host}"}
+        trusted = Settings.from_environment(server.environment | bundle)
+        assert fetch(BucketSource(URI, trusted), tmp_path / "cache") == content
+    absent = Settings.from_environment(server.environment | {"AWS_CA_BUNDLE": str(tmp_path / "absent.pem")})
+    with pytest.raises(SourceError, match=r"AWS_CA_BUNDLE names .*absent\.pem, which cannot be read"):
+        BucketSource(URI, absent).listing()
+
+
+def test_a_killed_fetch_is_gone_on_with(server, content, tmp_path):
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from instructlab_pipeline.events import Events\n"
+        "from instructlab_pipeline.model.cache import fetched\n"
+        "from instructlab_pipeline.model.s3 import BucketSource\n"
+        "source = BucketSource(sys.argv[1]); fetched(source, source.listing(), Path(sys.argv[2]), Events())\n"
+    )
+    last_piece_only = [StallsAnswerAfter(PIECE_BYTES + (1 << 20))] + [StallsAnswerAfter(0)] * 50
+    with flaky_proxy(port_of(server), last_piece_only) as proxy:
+        environment = os.environ | server.environment | {"AWS_S3_ENDPOINT": f"http://{proxy.host}"}
+        command = [sys.executable, "-c", program, URI, str(tmp_path / "cache")]
+        with subprocess.Popen(command, env=environment) as process:
+            awaited_note(tmp_path / "cache")
+            process.kill()
+    whole = Asking(URI, settings(server, server.endpoint))
+    assert fetch(whole, tmp_path / "cache") == content
+    assert 0 < whole.received < SIZE
+
+
+def awaited_note(cache, *, within_s=60):
+    """Wait until a piece has been noted as there."""
+    deadline = time.monotonic() + within_s
+    while not any(path.read_text() for path in cache.rglob("model.safetensors.pieces")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -8,8 +8,8 @@ from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.git_url import parse, parse_with_login
 from instructlab_pipeline.taxonomy.tree import leaf_files
+from servers.certificate import authority
 from servers.git_server import GitRepository, http_git
-from servers.loopback import HOST
 from servers.ssh_server import ssh_server
 
 LEAF = "knowledge/moons/qna.yaml"
@@ -32,17 +32,6 @@ def taxonomy(served):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    path = tmp_path / "certificate.pem"
-    subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=IP:{HOST}", "-days", "2"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    made = ["-keyout", str(path), "-out", str(path) + ".public"]
-    subprocess.run(["openssl", "req", "-x509", *kind, *subject, *made], check=True, capture_output=True)
-    path.write_text(path.read_text() + (tmp_path / "certificate.pem.public").read_text())
-    return path
 
 
 def paths(url, cache, revision=None):
@@ -68,13 +57,14 @@ def test_a_host_that_ssh_does_not_know_is_not_trusted(taxonomy, cache, tmp_path,
             paths(parse(f"{server.url}{taxonomy.folder}"), cache)
 
 
-def test_a_private_authority_is_trusted_when_git_is_told_to(served, taxonomy, cache, certificate, monkeypatch):
-    with http_git(served, certificate=certificate) as server:
+def test_a_private_authority_is_trusted_when_git_is_told_to(served, taxonomy, cache, tmp_path, monkeypatch):
+    private = authority(tmp_path)
+    with http_git(served, certificate=private.server) as server:
         url = parse(f"{server.url}/taxonomy")
         with pytest.raises(SourceError, match="certificate") as refusal:
             paths(url, cache)
         assert "GIT_SSL_CAINFO" in refusal.value.remedy
-        monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+        monkeypatch.setenv("GIT_SSL_CAINFO", str(private.bundle))
         assert paths(url, cache) == ([LEAF], [])
 
 

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from servers import event_loop
+from servers.certificate import server_side
 from servers.loopback import HOST
 
 CHUNK_BYTES = 1 << 16
@@ -52,10 +54,14 @@ Fault = Answers | CutsAfter | StallsAfter | CutsAnswerAfter | StallsAnswerAfter
 
 @dataclass
 class FlakyProxy:
-    """The first of `faults` that is left meets the next connection, or the first one that has sent enough."""
+    """The first of `faults` that is left meets the next connection, or the first one that has sent enough.
+
+    With a `certificate`, which has its key in the same file, clients speak TLS to it.
+    """
 
     target: int
     faults: list[Fault] = field(default_factory=list)
+    certificate: Path | None = None
     port: int = 0
     connections: int = 0
 
@@ -64,7 +70,8 @@ class FlakyProxy:
         return f"{HOST}:{self.port}"
 
     async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
-        server = await asyncio.start_server(self._connected, HOST, 0)
+        context = server_side(self.certificate) if self.certificate else None
+        server = await asyncio.start_server(self._connected, HOST, 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         ready()
         await stop.wait()
@@ -124,8 +131,8 @@ class FlakyProxy:
 
 
 @contextlib.contextmanager
-def flaky_proxy(target: int, faults: Sequence[Fault]) -> Iterator[FlakyProxy]:
+def flaky_proxy(target: int, faults: Sequence[Fault], *, certificate: Path | None = None) -> Iterator[FlakyProxy]:
     """In front of what listens on port `target` of loopback."""
-    proxy = FlakyProxy(target=target, faults=list(faults))
+    proxy = FlakyProxy(target=target, faults=list(faults), certificate=certificate)
     with event_loop.in_thread(proxy.serve):
         yield proxy

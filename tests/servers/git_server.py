@@ -8,7 +8,6 @@ with git_daemon(folder) as url:
 
 import base64
 import os
-import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from servers.certificate import server_side
 from servers.loopback import HOST, free_port, process
 
 WRITER = {
@@ -87,9 +87,7 @@ def http_git(
     """
     server = ThreadingHTTPServer((HOST, 0), _Backend)
     if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.socket = server_side(certificate).wrap_socket(server.socket, server_side=True)
     served = HttpGit(url=f"{'https' if certificate else 'http'}://{HOST}:{server.server_port}")
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     server.folder, server.requests, server.protocol = folder, served.requests, protocol
