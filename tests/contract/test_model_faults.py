@@ -111,6 +111,10 @@ def test_a_private_authority_is_trusted_when_its_bundle_is_named(server, content
         bundle = {"AWS_CA_BUNDLE": str(private.bundle), "AWS_S3_ENDPOINT": f"https://{proxy.host}"}
         trusted = Settings.from_environment(server.environment | bundle)
         assert fetch(BucketSource(URI, trusted), tmp_path / "cache") == content
+        unknown = Settings.from_environment(server.environment | {"AWS_S3_ENDPOINT": f"https://{proxy.host}"})
+        with pytest.raises(SourceError, match="is not trusted") as refusal:
+            BucketSource(URI, unknown).listing()
+        assert "AWS_CA_BUNDLE" in refusal.value.remedy
     absent = Settings.from_environment(server.environment | {"AWS_CA_BUNDLE": str(tmp_path / "absent.pem")})
     with pytest.raises(SourceError, match=r"AWS_CA_BUNDLE names .*absent\.pem, which cannot be read"):
         BucketSource(URI, absent).listing()

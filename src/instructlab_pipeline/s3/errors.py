@@ -20,6 +20,7 @@ class Failure:
     status: int
     code: str
     reason: str
+    untrusted: bool = False  # the server's certificate
 
     @classmethod
     def read(cls, text: str, *, kind: str) -> "Failure":
@@ -33,12 +34,18 @@ class Failure:
             status=int(status[1]) if status else 0,
             code=code[1] if code else "",
             reason=cause[1] if cause and not status else first.partition(": <")[0],
+            untrusted="InvalidCertificate" in text,
         )
 
 
 def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) -> PipelineError:
     """The error to raise. Only what a later attempt can mend is a ServiceError. `named_by`: what gave the URI."""
     answer = f"{settings.where} answered {failure.status} {failure.code}".rstrip()
+    if failure.untrusted:
+        return SourceError(
+            f"{uri}: the certificate of {settings.where} is not trusted",
+            remedy="name the file of its authority's certificate in AWS_CA_BUNDLE",
+        )
     if failure.kind == "PreconditionError":
         return ServiceError(f"{uri} changed while it was being read", remedy="run the same command again")
     if failure.code in REGION_CODES:
@@ -47,10 +54,9 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
         )
     if failure.code in EXPIRED_CODES:
         return SourceError(f"{uri}: {answer}", remedy=f"get fresh keys ({KEYS}) and check this machine's clock")
-    if failure.status == 404:
-        return _missing(failure, uri, answer, named_by)
-    if failure.status in REFUSED:
-        return _refused(uri, answer, settings)
+    if failure.status == 404 or failure.status in REFUSED:
+        missing = failure.status == 404
+        return _missing(failure, uri, answer, named_by) if missing else _refused(uri, answer, settings)
     return ServiceError(
         f"{uri}: {settings.where} failed after retries: {failure.reason}",
         remedy="check that AWS_S3_ENDPOINT is right and reachable, then run the same command again",
