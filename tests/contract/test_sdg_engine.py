@@ -294,3 +294,14 @@ def test_a_reply_in_another_language_is_rejected_and_shown(tmp_path):
     funnel = json.loads((tmp_path / "sdg/funnel.json").read_text())[FREEFORM]
     assert funnel["rejected"]["other_language"] > 0
     assert "Cyrillic" in funnel["examples"]["other_language"]["detail"]
+
+
+def test_generation_tells_how_busy_the_endpoint_is_and_how_long_it_will_take(tmp_path, taxonomy):
+    told = []
+    with TeacherServer(latency_s=(0.02, 0.04)) as teacher:
+        inputs = sdg_inputs(taxonomy, teacher.url, sdg_scale_factor=20)
+        run_sdg(tmp_path, inputs, [lambda event: told.append(event) if event["event"] == "progress" else None])
+    under_way = [event for event in told if event["done"] < event["total"]]
+    assert under_way
+    assert all(0 < event["busy"] <= 1 and event["calls_per_s"] > 0 and event["left_s"] > 0 for event in under_way)
+    assert told[-1]["done"] == told[-1]["total"] == 3 * 3 * 20 + 6

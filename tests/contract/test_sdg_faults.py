@@ -3,12 +3,15 @@
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
+from servers.command import PROGRAM
 from servers.sdg_children import Children
 from servers.sdg_inputs import leaf, outputs, records, run_sdg, sdg_inputs, seal_taxonomy, three_chunks
 from servers.teacher_server import TeacherServer
@@ -69,6 +72,54 @@ def test_everything_at_once_loses_nothing_to_the_transport_and_next_to_nothing_t
     assert sum(record["reason"] in BROKEN for record in rejected) <= 0.01 * (len(rejected) + facts["samples"])
     after, before = by_leaf(outputs(tmp_path)["samples.jsonl"]), by_leaf(clean["samples.jsonl"])
     assert sum(after[path] != samples for path, samples in before.items()) <= 2
+
+
+def test_the_account_of_a_run_that_was_killed_is_that_of_one_that_was_not(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        straight = run_sdg(tmp_path / "straight", sdg_inputs(taxonomy, teacher.url))
+    with (
+        TeacherServer(latency_s=(0.0, 0.02), faults={"503": 0.1}) as teacher,
+        Children(tmp_path, taxonomy, teacher.url) as children,
+    ):
+        child = children.start()
+        _wait_for(lambda: sum(teacher.answered.values()) >= 60)
+        os.kill(child, signal.SIGKILL)
+        children.ended()
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        paid = sum(teacher.answered.values()) - teacher.repeated()
+    assert facts["calls"]["made"] + facts["calls"]["reused"] == straight["calls"]["made"] == paid
+    assert facts["calls"]["reused"] > 0
+    assert facts["calls"]["retries"] > 0
+    for count in ("tokens", "rejected", "samples", "evaluation"):
+        assert facts[count] == straight[count]
+
+
+def test_a_full_disk_stops_the_stage_clearly_and_it_goes_on_when_there_is_room(tmp_path, taxonomy, clean):
+    with TeacherServer() as teacher:
+        environment = {
+            **os.environ,
+            "SDG_BASE_MODEL": "s3://bucket/model",
+            "SDG_REPO_URL": "https://example.org/taxonomy.git",
+            "OUTPUT_OCI_MODEL_URI": "quay.io/team/model:1",
+            "SDG_TEACHER_ENDPOINT": teacher.url,
+            "SDG_SCALE_FACTOR": "4",
+            "EVAL_NUM_SAMPLES": "6",
+            "SDG_BATCH_SIZE": "4",
+            "SDG_NUM_WORKERS": "2",
+        }
+        shutil.copytree(taxonomy.path, tmp_path / "runs" / "first" / "taxonomy")
+        work = [*PROGRAM, "stage", "sdg", "--run-dir", str(tmp_path / "runs" / "first")]
+        no_file_above_40_kb = ["bash", "-c", 'ulimit -f 40; exec "$@"', "-"]
+        full = subprocess.run(
+            [*no_file_above_40_kb, *work], env=environment, capture_output=True, text=True, check=False
+        )
+        assert full.returncode == 4, full.stderr
+        assert "cannot write the journal of teacher calls" in full.stderr
+        assert "make room" in full.stderr.split("what to do:")[1]
+        done = subprocess.run(work, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert teacher.repeated() <= IN_FLIGHT
+    assert outputs(tmp_path / "runs" / "first") == clean
 
 
 def _outage(teacher):

@@ -73,7 +73,7 @@ def test_the_same_call_is_paid_once_however_many_rows_want_it(tmp_path):
 def test_retries_are_counted(tmp_path):
     with TeacherServer(faults={"500": 0.3, "429": 0.1}) as teacher:
         ends = run(tmp_path, teacher.url, [(0, f"row {number}") for number in range(30)])
-        assert sum(settled.retries for _, settled in ends) == len(teacher.requests) - 30 > 0
+        assert sum(settled.reply.retries for _, settled in ends) == len(teacher.requests) - 30 > 0
 
 
 def test_a_call_that_always_fails_while_others_succeed_is_that_rows_loss(tmp_path):

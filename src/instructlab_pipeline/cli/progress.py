@@ -76,10 +76,26 @@ class Teller:
 
 def _progress_words(event: dict[str, Any], rate: float) -> str:
     done, total, unit = event["done"], event["total"], event["unit"]
-    words = [f"{amount(done, unit)} of {amount(total, unit)}"]
-    if rate > 0:
-        words += [_rate_words(rate, unit), f"about {duration(max(0.0, total - done) / rate)} left"]
-    return ", ".join(words)
+    words = [f"{amount(done, unit)} of {amount(total, unit)}", _rate_words(rate, unit), _busy_words(event)]
+    left_s = _left_s(event, rate)
+    if left_s is not None:
+        words.append(f"about {duration(left_s)} left")
+    return ", ".join(filter(None, words))
+
+
+def _left_s(event: dict[str, Any], rate: float) -> float | None:
+    """What the event foresees, or else what the rate so far makes of what is missing."""
+    if "left_s" in event:
+        foreseen: float | None = event["left_s"]
+        return foreseen
+    return max(0.0, event["total"] - event["done"]) / rate if rate > 0 else None
+
+
+def _busy_words(event: dict[str, Any]) -> str:
+    """How well an endpoint is used, where the event tells."""
+    if "busy" not in event:
+        return ""
+    return f"endpoint {event['busy']:.0%} busy with {event['calls_per_s']:.1f} calls/s"
 
 
 def _rate_words(rate: float, unit: str) -> str:
@@ -89,7 +105,7 @@ def _rate_words(rate: float, unit: str) -> str:
 @contextmanager
 def _bars() -> Iterator[Listener]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
     progress = Progress(
         SpinnerColumn(),
@@ -97,7 +113,7 @@ def _bars() -> Iterator[Listener]:
         BarColumn(),
         TextColumn("{task.fields[amounts]}"),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
         transient=True,
     )
@@ -106,21 +122,30 @@ def _bars() -> Iterator[Listener]:
 
     paces: dict[str, Pace] = {}
 
-    def show(name: str, done: float, total: float | None, unit: str) -> None:
-        now = time.monotonic()
+    def begin(name: str) -> None:
         if name not in tasks:
-            tasks[name] = progress.add_task(name, total=total, amounts="", rate="")
-        if total is not None:
-            rate = paces.setdefault(name, Pace(seen_at=now, first_done=done, said_at=now)).rate(done, now)
-            amounts = f"{amount(done, unit)} of {amount(total, unit)}"
-            progress.update(tasks[name], completed=done, total=total, amounts=amounts, rate=_rate_words(rate, unit))
+            tasks[name] = progress.add_task(name, total=None, amounts="", rate="", left="")
+
+    def show(event: dict[str, Any]) -> None:
+        now, name, done, unit = time.monotonic(), event["name"], event["done"], event["unit"]
+        begin(name)
+        rate = paces.setdefault(name, Pace(seen_at=now, first_done=done, said_at=now)).rate(done, now)
+        left_s = _left_s(event, rate)
+        progress.update(
+            tasks[name],
+            completed=done,
+            total=event["total"],
+            amounts=f"{amount(done, unit)} of {amount(event['total'], unit)}",
+            rate=", ".join(filter(None, [_rate_words(rate, unit), _busy_words(event)])),
+            left="" if left_s is None else f"about {duration(left_s)} left",
+        )
 
     def hear(event: dict[str, Any]) -> None:
         match event:
             case {"event": "start", "name": name}:
-                show(name, 0, None, unit="")
-            case {"event": "progress", "name": name, "done": done, "total": total, "unit": unit}:
-                show(name, done, total, unit)
+                begin(name)
+            case {"event": "progress"}:
+                show(event)
             case {"event": "end"}:
                 while tasks:
                     progress.remove_task(tasks.popitem()[1])

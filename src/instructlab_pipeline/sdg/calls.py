@@ -48,12 +48,16 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What a call ended with: the text, or with finish `refused` the endpoint's words; tokens as it counted them."""
+    """What a call ended with: the text, or with finish `refused` the endpoint's words; tokens as it counted them.
+
+    `retries`: how often it failed before.
+    """
 
     text: str
     finish: str
     tokens_in: int = 0
     tokens_out: int = 0
+    retries: int = 0
 
 
 def seed_for(random_seed: int, messages: Sequence[Mapping[str, str]], *, variant: int) -> int:

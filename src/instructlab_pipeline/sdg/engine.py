@@ -1,5 +1,6 @@
 """Takes every leaf through its flow: rows to the scheduler, replies back into rows, finished leaves to their writer."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from instructlab_pipeline.sdg.funnel import main_reasons
 from instructlab_pipeline.sdg.journal import Journal
 from instructlab_pipeline.sdg.leaf_run import LeafRun
 from instructlab_pipeline.sdg.lengths import Lengths
+from instructlab_pipeline.sdg.outlook import Outlook
 from instructlab_pipeline.sdg.replies import BadReply
 from instructlab_pipeline.sdg.rows import Rejected, Row, advance, call_of, next_try
 from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler, Settled
 
-ENOUGH_ROWS = 5000  # under way: many times what any endpoint takes at once, and some ten megabytes
+ENOUGH_ROWS = 3000  # under way: many times what any endpoint takes at once, in leaves of some ten megabytes together
 HOPELESS_AFTER = 40  # first replies without a single usable one: a teacher that cannot do this at all
 
 Errand = tuple[LeafRun, Row]
@@ -56,6 +58,9 @@ class Engine:
             settle=self._settle,
             patience=settings.patience,
         )
+        self._lanes = lanes
+        self._outlook = Outlook(started=time.monotonic())
+        self._outlook.expect(runs)
         self._total = sum(run.quota.training + run.quota.evaluation for run in runs)
         self._lengths = Lengths()
         self._kept = 0
@@ -103,6 +108,7 @@ class Engine:
     def _settle(self, errand: Errand, call: Call, settled: Settled) -> None:
         run, row = errand
         run.tally.count(settled)
+        self._outlook.settled(run.order, reused=settled.reused)
         self._lengths.learn(run.flow, row.step, settled.reply.tokens_out)
         kept_before = run.kept.total()
         for outcome in self._outcomes(run, row, call, settled):
@@ -146,6 +152,7 @@ class Engine:
                 f"{run.leaf.path}: not one sample was accepted ({main_reasons(run.rejected)})",
                 remedy="look at its seed examples and documents; another teacher or sdg_quality_threshold may help",
             )
+        self._outlook.over(run.order)
         self._finished(run)
 
     def _hopeless(self, detail: str) -> ServiceError:
@@ -156,6 +163,17 @@ class Engine:
         )
 
     def _show(self, gained: int) -> None:
+        """Tell how things stand: samples, how much of what may be in flight is, calls, and the time that is left."""
         self._kept += gained
-        if gained:
-            self._events.progress("sdg", self._kept, self._total, unit="samples")
+        if not self._outlook.is_due(time.monotonic()) and self._kept < self._total:
+            return
+        paces = {id(lane.pace): lane.pace for lane in self._lanes.values()}.values()
+        self._events.progress(
+            "sdg",
+            self._kept,
+            self._total,
+            unit="samples",
+            busy=round(sum(pace.taken for pace in paces) / sum(pace.most for pace in paces), 3),
+            calls_per_s=round(self._outlook.calls_per_s, 2),
+            left_s=self._outlook.left_s,
+        )

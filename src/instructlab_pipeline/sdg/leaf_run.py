@@ -32,7 +32,7 @@ EARLY, LATE = "early", "late"  # further rounds: while the second is under way, 
 
 @dataclass(kw_only=True)
 class Tally:
-    """Calls of one leaf: made now or known before; tokens as the endpoints counted them, of both."""
+    """Calls of one leaf: made now or known before; retries, and tokens as the endpoints counted them, of both."""
 
     made: int = 0
     reused: int = 0
@@ -43,7 +43,7 @@ class Tally:
     def count(self, settled: Settled) -> None:
         self.made += not settled.reused
         self.reused += settled.reused
-        self.retries += settled.retries
+        self.retries += settled.reply.retries
         self.tokens_in += settled.reply.tokens_in
         self.tokens_out += settled.reply.tokens_out
 

@@ -77,7 +77,6 @@ class Settled:
     reply: Reply
     found: Mapping[str, Any] | BadReply
     reused: bool
-    retries: int = 0
 
 
 class Scheduler(Generic[Row]):
@@ -182,9 +181,9 @@ class Scheduler(Generic[Row]):
             return
         lane.succeeded_at = clock()
         lane.pace.succeeded(number, lane.succeeded_at)
-        self._settle_all(ticket, call, self._remembered(call, reply, retries=ticket.retries))
+        self._settle_all(ticket, call, self._remembered(call, replace(reply, retries=ticket.retries)))
 
-    def _remembered(self, call: Call, reply: Reply, *, retries: int) -> Settled:
+    def _remembered(self, call: Call, reply: Reply) -> Settled:
         """Keep nothing until one reply could be used: an endpoint that is set up wrongly will be asked again."""
         found = read(reply, call.schema)
         is_bad = isinstance(found, BadReply)
@@ -194,7 +193,7 @@ class Scheduler(Generic[Row]):
             for key, held_reply in self._held_back:
                 self._journal.put(key, held_reply)
             self._held_back.clear()
-        return Settled(reply=reply, found=found, reused=False, retries=retries)
+        return Settled(reply=reply, found=found, reused=False)
 
     def _try_again(self, ticket: Ticket[Row], call: Call, lane: Lane, trouble: Busy | Unsteady) -> None:
         now = asyncio.get_running_loop().time()
@@ -206,8 +205,8 @@ class Scheduler(Generic[Row]):
         if ticket.faults >= self._patience.faults:
             if lane.succeeded_at < ticket.troubled_since:
                 raise self._gone(lane, trouble)
-            poison = Settled(reply=POISON, found=read(POISON, call.schema), reused=False, retries=ticket.retries - 1)
-            self._settle_all(ticket, call, poison)
+            poison = replace(POISON, retries=ticket.retries - 1)
+            self._settle_all(ticket, call, Settled(reply=poison, found=read(poison, call.schema), reused=False))
             return
         delay_s = self._delay_s(ticket, trouble)
         later = asyncio.get_running_loop().call_later
@@ -228,7 +227,7 @@ class Scheduler(Generic[Row]):
         twins = self._twins.pop(call.attempt_key)
         self._settle(ticket, call, settled)
         for twin in twins:
-            self._settle(twin, call, replace(settled, reused=True, retries=0))
+            self._settle(twin, call, replace(settled, reused=True))
 
     def _settle(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         self._settle_row(ticket.row, call, settled)
