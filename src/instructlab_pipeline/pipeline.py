@@ -81,7 +81,7 @@ STAGES: tuple[Stage, ...] = (
         fingerprint=publish.fingerprint,
         lost=publish.lost,
         memories=("layers",),
-        version=2,
+        version=3,
     ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

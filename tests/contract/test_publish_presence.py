@@ -37,7 +37,10 @@ def test_an_image_in_a_layout_is_there_until_its_folder_or_tag_goes(finished, tm
     assert "is no longer what was published" in lost(inputs, artifact)
     index.write_text(whole)
 
-    layer = artifact.facts and json.loads((artifact / "published.json").read_text())["layers"][0]["digest"]
+    record = json.loads((artifact / "published.json").read_text())
+    proof, layer = record["proofs"][0], record["layers"][0]["digest"]
+    (tmp_path / "images" / "blobs" / "sha256" / proof.removeprefix("sha256:")).unlink()
+    assert f"has lost the proof {proof}" in lost(inputs, artifact)
     (tmp_path / "images" / "blobs" / "sha256" / layer.removeprefix("sha256:")).unlink()
     assert f"has lost the layer {layer}" in lost(inputs, artifact)
 

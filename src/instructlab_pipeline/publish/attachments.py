@@ -16,6 +16,7 @@ from instructlab_pipeline.publish.oci import (
     artifact_document,
     describe,
     descriptor_of,
+    digest_of_bytes,
     manifest_document,
     signature_config,
 )
@@ -39,8 +40,9 @@ class Subject:
         return describe(MANIFEST_TYPE, self.manifest)
 
 
-async def attach(documents: Sequence[Document], subject: Subject, destination: Destination) -> None:
-    """Each as a referrer; one that is there already is the same bytes again."""
+async def attach(documents: Sequence[Document], subject: Subject, destination: Destination) -> list[str]:
+    """Each as a referrer; one that is there already is the same bytes again. The digests of their manifests."""
+    digests = []
     for document in documents:
         layer = describe(document.media_type, document.content)
         layer = replace(layer, annotations={TITLE: document.title, **_predicate(document)})
@@ -48,6 +50,8 @@ async def attach(documents: Sequence[Document], subject: Subject, destination: D
         for content in (EMPTY, document.content):
             await _put(content, destination)
         await destination.attach(manifest)
+        digests.append(digest_of_bytes(manifest))
+    return digests
 
 
 def signed(documents: Sequence[Document], signer: Signer) -> list[Document]:

@@ -40,4 +40,7 @@ async def _missing_from(destination: Destination, record: Mapping[str, Any]) -> 
         descriptor = Descriptor(media_type=LAYER_TYPE, digest=layer["digest"], size=layer["size_bytes"])
         if not await destination.has(descriptor):
             return f"{record['reference']} has lost the layer {layer['digest']}"
+    for proof in record["proofs"]:
+        if await destination.read(proof) is None:
+            return f"{record['reference']} has lost the proof {proof}"
     return None

@@ -1,6 +1,6 @@
 """The door of the publish room: a model that passed the gate becomes an image that says where it comes from.
 
-published.json  {reference, pinned, tags, digest, size_bytes, layers}
+published.json  {reference, pinned, tags, digest, size_bytes, signed, proofs, layers}
 """
 
 import asyncio
@@ -89,8 +89,8 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
 
     require_signing_key(inputs.output_signing_key)
     plan = _plan(inputs, files, origin_of(inputs, verdict))
-    pushed = asyncio.run(_publish(plan, inputs, context))
-    record = _record(plan, pushed)
+    pushed, proofs = asyncio.run(_publish(plan, inputs, context))
+    record = _record(plan, pushed, proofs)
     write_atomically(context.folder / "published.json", json.dumps(record, indent=2) + "\n")
     return {
         **{name: record[name] for name in ("reference", "digest", "size_bytes", "signed")},
@@ -136,8 +136,8 @@ def _plan(inputs: PublishInputs, files: Mapping[str, SealedFile], origin: Origin
     )
 
 
-async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> Pushed:
-    """The image, then its proofs, and its tags at last: nobody sees a tag whose proof is not there."""
+async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> tuple[Pushed, list[str]]:
+    """The image, then its proofs (their digests are told), and its tags at last: no tag is seen without its proof."""
     memory = Memory(context.cache / "layers", plan.reference)
     async with _opened_base(inputs) as base, _opened(plan, base, memory, inputs) as destination:
         image = Image(
@@ -147,11 +147,11 @@ async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> Push
             base=base,
         )
         pushed = await push(image, destination, memory=memory, events=context.events)
-        await _prove(plan, pushed, inputs, destination)
+        proofs = await _prove(plan, pushed, inputs, destination)
         await tag_all(plan.tags, pushed, destination)
     if inputs.output_model_registry_url is not None:
         await register(_registration(plan, pushed), inputs.output_model_registry_url)
-    return pushed
+    return pushed, proofs
 
 
 @asynccontextmanager
@@ -178,7 +178,7 @@ async def _base_digest(inputs: PublishInputs) -> str:
         return base.digest
 
 
-async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination: Destination) -> None:
+async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination: Destination) -> list[str]:
     subject = Subject(pushed.manifest, _untagged(plan.reference))
     making = making_of(inputs)
     others = [materials(plan.origin, making, pushed.digest), card_document(plan.card)]
@@ -187,9 +187,10 @@ async def _prove(plan: _Plan, pushed: Pushed, inputs: PublishInputs, destination
         provenance(plan.origin, making, pushed.digest, byproducts=others),
     ]
     documents = [*others, *statements]
-    await attach(signed(documents, plan.signer) if plan.signer else documents, subject, destination)
+    proofs = await attach(signed(documents, plan.signer) if plan.signer else documents, subject, destination)
     if plan.signer:
         await sign(subject, plan.signer, destination)
+    return proofs
 
 
 def _registration(plan: _Plan, pushed: Pushed) -> Registration:
@@ -209,7 +210,7 @@ def _untagged(reference: Reference) -> str:
     return f"{reference.registry}/{reference.repository}" if isinstance(reference, RegistryReference) else CARRIED
 
 
-def _record(plan: _Plan, pushed: Pushed) -> dict[str, Any]:
+def _record(plan: _Plan, pushed: Pushed, proofs: Sequence[str]) -> dict[str, Any]:
     return {
         "reference": str(plan.reference),
         "pinned": plan.reference.pinned(pushed.digest),
@@ -217,6 +218,7 @@ def _record(plan: _Plan, pushed: Pushed) -> dict[str, Any]:
         "digest": pushed.digest,
         "size_bytes": pushed.size_bytes,
         "signed": plan.signer is not None,
+        "proofs": proofs,
         "layers": _layer_records(plan.layers, pushed),
     }
 
