@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from instructlab_pipeline.errors import WorkerError
-from instructlab_pipeline.processes import die_with_parent
-from instructlab_pipeline.training.failure import record_failure
+from instructlab_pipeline.processes import die_with_parent, last_lines
+from instructlab_pipeline.training.failure import explained, record_failure
 from instructlab_pipeline.training.job import TrainingJob
 
+_SEARCHED_LINES = 300  # of the log, for what made a worker abort
 WORKER = "instructlab_pipeline.training.worker"
 
 
@@ -30,7 +31,9 @@ def main() -> None:
         for rank, failure in error.failures.items():
             if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
                 job.failure.unlink(missing_ok=True)  # the others could only tell that it was gone
-                record_failure(job.failure, _killed(rank, signal.Signals(-failure.exitcode)))
+                aborted = failure.exitcode == -signal.SIGABRT  # as NCCL's watchdog does, with its reason in the log
+                reason = explained(last_lines(job.log, _SEARCHED_LINES)) if aborted else None
+                record_failure(job.failure, reason or _killed(rank, signal.Signals(-failure.exitcode)))
         sys.exit(WorkerError.exit_code)
 
 

@@ -13,6 +13,19 @@ class OutOfMemory(WorkerError):  # noqa: N818 - as Python's and torch's own are 
     """Smaller micro-batches may help; they change nothing in what is learned."""
 
 
+_PEER = "look at the log of the worker that ended first, on its machine; then run the same command again"
+_CLUES = (
+    (
+        "collective operation timeout",
+        "the workers waited for each other in vain (NCCL timeout)",
+        "see whether all machines reach each other (NCCL_DEBUG=INFO tells more); then run the same command again",
+    ),
+    ("NCCL error", "the GPUs cannot talk to each other", "NCCL_DEBUG=INFO tells more; then run the same command again"),
+    ("Connection closed by peer", "another worker has ended", _PEER),
+    ("Connection reset by peer", "another worker has ended", _PEER),
+    ("Connection refused", "another worker is not there", _PEER),
+)
+_SHOWN = 200  # characters of a library's message
 _LEAST_BYTES = 1 << 20
 _KINDS = {kind.__name__: kind for kind in (SourceError, WorkerError, OutOfMemory)}
 
@@ -31,6 +44,15 @@ def read_failure(path: Path) -> PipelineError | None:
     except FileNotFoundError:
         return None
     return _KINDS[record["kind"]](record["message"], remedy=record["remedy"])
+
+
+def explained(told: str) -> WorkerError | None:
+    """What a library's message, or a log, comes to in the user's words; None where it says nothing known."""
+    lines = told.splitlines()
+    for clue, message, remedy in _CLUES:
+        if line := next((line.strip() for line in lines if clue in line), None):
+            return WorkerError(f"{message}: {line[:_SHOWN]}", remedy=remedy)
+    return None
 
 
 def full_disk(folder: Path) -> WorkerError | None:

@@ -75,6 +75,10 @@ class TrainingJob:
         return self.work / "telemetry.jsonl"
 
     @property
+    def log(self) -> Path:
+        return self.work / "worker.log"
+
+    @property
     def failure(self) -> Path:
         return self.work / "failure.json"
 

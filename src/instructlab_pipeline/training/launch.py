@@ -117,7 +117,7 @@ def _attempt(job: TrainingJob, processes: Processes, machines: Machines, events:
     try:
         run_worker(
             [sys.executable, "-m", AGENT, str(job_file), *machines.torchrun()],
-            log=job.work / "worker.log",
+            log=job.log,
             environment=worker_environment(processes, machines, num_cpus=len(os.sched_getaffinity(0))),
             on_tick=follower.follow,
             doing=f"{job.name} on {machines.workers_in_all} workers",

@@ -12,7 +12,7 @@ from typing import Any
 from instructlab_pipeline.artifacts import write_atomically
 from instructlab_pipeline.errors import PipelineError, WorkerError
 from instructlab_pipeline.processes import die_with_parent
-from instructlab_pipeline.training.failure import OutOfMemory, record_failure
+from instructlab_pipeline.training.failure import OutOfMemory, explained, record_failure
 from instructlab_pipeline.training.job import TrainingJob
 
 
@@ -26,7 +26,7 @@ def main() -> None:
         _exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - a process ends here, and the pipeline wants to know why
         traceback.print_exc()
-        record_failure(job.failure, _out_of_memory(error) if _is_out_of_memory(error) else _crash(error))
+        record_failure(job.failure, _told(error))
         _exit(WorkerError.exit_code)
     _exit(0)
 
@@ -117,6 +117,10 @@ def _result(trainer: Any, steps: int, seconds: float) -> dict[str, Any]:
         "best_epoch": trainer.best_epoch(),
         "tokens_per_second": round(trained / seconds, 1),
     }
+
+
+def _told(error: Exception) -> WorkerError:
+    return _out_of_memory(error) if _is_out_of_memory(error) else explained(str(error)) or _crash(error)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

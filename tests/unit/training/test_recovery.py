@@ -11,7 +11,7 @@ from instructlab_pipeline.errors import Interrupted, SourceError, WorkerError
 from instructlab_pipeline.events import Events, append_line
 from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.export import shards
-from instructlab_pipeline.training.failure import read_failure, record_failure
+from instructlab_pipeline.training.failure import explained, read_failure, record_failure
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.telemetry import Follower, Telemetry
 from instructlab_pipeline.training.trackers import Trackers
@@ -86,6 +86,21 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path):
     failure = read_failure(path)
     assert isinstance(failure, SourceError)
     assert (failure.message, failure.remedy) == ("no model", "get one")
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("x\n[rank1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9)\ny", "NCCL timeout"),
+        ("[pair.cc:553] Connection closed by peer [127.0.0.1]:5043. This is typically", "another worker has ended"),
+        ("RuntimeError: NCCL error in: ncclAllReduce", "GPUs cannot talk"),
+    ],
+)
+def test_what_libraries_say_of_lost_peers_is_put_in_words(told, expected):
+    failure = explained(told)
+    assert expected in failure.message
+    assert "run the same command again" in failure.remedy
+    assert explained("nothing known") is None
 
 
 def test_a_worker_that_was_asked_to_stop_is_a_worker_error(tmp_path):
