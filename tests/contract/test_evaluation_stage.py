@@ -67,6 +67,7 @@ def inputs(tmp_path_factory) -> EvalFinalInputs:
         eval_questions=None,
         eval_judge_endpoint=None,
         eval_judge_model=None,
+        eval_lm_eval_tasks=None,
         eval_candidate_endpoint=None,
         eval_candidate_model=None,
         output_oci_model_uri="registry.example/model:1",

@@ -95,7 +95,7 @@ def _ask(
     run_worker(
         worker_command(spec),
         log=spec.with_suffix(".log"),
-        environment=_environment(candidate.folder),
+        environment=worker_environment(candidate.folder),
         on_tick=Progress(journal, list(missing), context, name=f"answers of {candidate.stage}"),
         doing=f"answering {len(missing)} questions with the model of stage {candidate.stage}",
     )
@@ -117,7 +117,7 @@ class Progress:
         self._context.events.progress(self._name, done, len(self._wanted), unit="answers")
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def worker_environment(folder: Path) -> dict[str, str]:
     """A fixed number of threads and deterministic kernels, so that sums are added in the same order every time."""
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     threads = 1 if weights < SMALL_MODEL_BYTES else min(MOST_THREADS, len(os.sched_getaffinity(0)))

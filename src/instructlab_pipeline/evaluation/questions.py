@@ -22,6 +22,7 @@ from instructlab_pipeline.evaluation.items import Item, item_of
 
 FIELDS = ("question", "reference", "choices", "key", "context", "id", "leaf")
 LEAST_CHOICES = 2
+PARAMETER = "eval_questions"
 COMPLAINTS_SHOWN = 20
 
 
@@ -50,16 +51,16 @@ def own_items(paths: Iterable[str]) -> list[Item]:
     return items
 
 
-def content_digest(paths: Sequence[str]) -> str:
+def content_digest(paths: Sequence[str], *, parameter: str = PARAMETER) -> str:
     """Stands for every byte of these files; empty without any."""
-    _require_files(paths)
+    _require_files(paths, parameter)
     return digest_of([[path, file_digest(Path(path))] for path in paths]) if paths else ""
 
 
-def _require_files(paths: Iterable[str]) -> None:
+def _require_files(paths: Iterable[str], parameter: str) -> None:
     for path in map(Path, paths):
         if not path.is_file():
-            raise SourceError(f"eval_questions: there is no file {path}", remedy="correct eval_questions")
+            raise SourceError(f"{parameter}: there is no file {path}", remedy=f"correct {parameter}")
 
 
 def _name(path: Path, before: Sequence[Item]) -> str:
@@ -71,7 +72,7 @@ def _name(path: Path, before: Sequence[Item]) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    _require_files([str(path)])
+    _require_files([str(path)], PARAMETER)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ from instructlab_pipeline.evaluation.endpoint import Address, model_of
 from instructlab_pipeline.evaluation.evidence import Examination, examine
 from instructlab_pipeline.evaluation.items import Item, choose, item_of, require_items
 from instructlab_pipeline.evaluation.judging import Judge, judge_at
+from instructlab_pipeline.evaluation.lm_eval import require_tasks, task_results
 from instructlab_pipeline.evaluation.metrics import Metric, Source, chosen
 from instructlab_pipeline.evaluation.questions import content_digest, own_items
 from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
@@ -28,7 +29,7 @@ from instructlab_pipeline.stage import Context, unkeyed
 MULTIPLE_CHOICE = "multiple_choice.jsonl"
 LEAKS_SHOWN = 5
 _FOUND = {"same": "the same as in", "near": "nearly the same as in", "inside": "word for word inside"}
-MEMORIES = ("answers", "judgements")  # of the shared cache
+MEMORIES = ("answers", "judgements", "lm_eval")  # of the shared cache
 
 
 Published = report.Published
@@ -68,6 +69,7 @@ class EvalFinalInputs(_EvaluationInputs):
     train_phase_2: Artifact
     dataset: Artifact
     eval_require_clear: bool
+    eval_lm_eval_tasks: tuple[str, ...] | None
     eval_candidate_model: str | None
     eval_candidate_endpoint: str | None = unkeyed()
     output_oci_model_uri: str = unkeyed()
@@ -94,6 +96,8 @@ class EvaluationParameters(Protocol):
     @property
     def eval_questions(self) -> tuple[str, ...] | None: ...
     @property
+    def eval_lm_eval_tasks(self) -> tuple[str, ...] | None: ...
+    @property
     def eval_judge_endpoint(self) -> str | None: ...
 
 
@@ -102,8 +106,9 @@ def require_evaluable(parameters: EvaluationParameters) -> None:
 
     Raises:
         ParameterError: a metric that is unknown or needs a judge that is not there, or a pass that no model can reach.
-        SourceError: a question set of the user's own cannot be used.
+        SourceError: a question set or task file of the user's own cannot be used. UsageError: lm-eval is not there.
     """
+    require_tasks(parameters.eval_lm_eval_tasks or ())
     chosen(parameters.eval_metrics, judged=parameters.eval_judge_endpoint is not None)
     asked = parameters.eval_num_samples + len(own_items(parameters.eval_questions or ()))
     needed = samples_for_clear_pass(parameters.eval_quality_threshold)
@@ -125,8 +130,10 @@ def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
     """
     judge = inputs.judge
     served = inputs.served if isinstance(inputs, EvalFinalInputs) else None
+    tasks = (inputs.eval_lm_eval_tasks or ()) if isinstance(inputs, EvalFinalInputs) else ()
     known = [
         content_digest(inputs.eval_questions or ()),
+        content_digest(tasks, parameter="eval_lm_eval_tasks"),
         *(model_of(each) for each in (judge, served) if each is not None),
     ]
     return digest_of(known) if any(known) else ""
@@ -172,7 +179,11 @@ def run_final(inputs: EvalFinalInputs, context: Context, *, published: Published
         "leaks": len(found.leaks),
     }
     asked = _examination(inputs, questions, metrics, context)
-    return _evaluate(inputs, tuned, asked, context, extra={"contamination": record}, published=published)
+    tasks = task_results(
+        base_candidate(inputs.model), tuned, inputs.eval_lm_eval_tasks or (), inputs.eval_batch_size, context
+    )
+    extra = {"contamination": record, "lm_eval": tasks}
+    return _evaluate(inputs, tuned, asked, context, extra=extra, published=published)
 
 
 def _metrics(inputs: _EvaluationInputs) -> dict[str, Metric]:

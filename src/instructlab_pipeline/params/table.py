@@ -337,6 +337,12 @@ class Parameters:
         "Question sets of your own, asked beside the generated one: JSONL files with question and reference, or with "
         "question, choices and key, in each line. All of their questions are asked.",
     )
+    eval_lm_eval_tasks: tuple[str, ...] | None = EVALUATION.addition(
+        kinds.PATHS,
+        None,
+        "Task files (YAML) of lm-evaluation-harness that the final evaluation runs on both models; they inform. Needs "
+        "the extra lm-eval. Their data must be on this machine.",
+    )
     eval_candidate_endpoint: str | None = EVALUATION.addition(
         kinds.REMOTE_ENDPOINT,
         None,

@@ -71,6 +71,7 @@ ADDITIONS = {
     "sdg_teacher_secret": "teacher-secret",
     "eval_require_clear": False,
     "eval_questions": None,
+    "eval_lm_eval_tasks": None,
     "eval_candidate_endpoint": None,
     "eval_candidate_model": None,
     "eval_judge_endpoint": None,
