@@ -85,6 +85,16 @@ def test_an_image_is_followed_back_to_the_taxonomys_commit(finished, keys, place
         assert found.evaluation["metrics"]["accuracy"]["tuned"] == 0.9
 
 
+def test_a_host_that_hands_out_blobs_is_shown_no_token(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    with resuming_registry(login=LOGIN) as server:
+        server.log_in(tmp_path / "auth.json")
+        publish(finished, tmp_path / "p", output_oci_model_uri=f"{server.host}/org/m:1")
+        server.redirects = True
+        assert verified(f"{server.host}/org/m:1").taxonomy["commit"] == "c0ffee"
+        assert set(server.shown) == {None}
+
+
 def test_an_unsigned_image_is_followed_too_and_refused_where_a_key_is_given(finished, keys, place, tmp_path):
     publish(finished, tmp_path / "p", output_oci_model_uri=f"{place}:1")
     assert verified(f"{place}:1").signature == "none"

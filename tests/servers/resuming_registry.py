@@ -21,13 +21,17 @@ from aiohttp import web
 from servers import event_loop
 from servers.loopback import HOST
 
+OTHER_HOST = "localhost"  # the same server by another name
 MOST_BYTES = 1 << 30
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass
 class ResumingRegistry:
-    """`token_requests` is how many requests a token is good for; `login` is who gets one."""
+    """`token_requests` is how many requests a token is good for; `login` is who gets one.
+
+    `redirects`: blobs are handed out by another host, which wants no token and notes in `shown` what it is shown.
+    """
 
     login: tuple[str, str]
     token_requests: int
@@ -37,6 +41,8 @@ class ResumingRegistry:
     scopes: list[str] = field(default_factory=list)
     host: str = ""
     readers_only: bool = False
+    redirects: bool = False
+    shown: list[str | None] = field(default_factory=list)
     _uploads: dict[str, bytearray] = field(default_factory=dict)
     _writing: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _tokens: dict[str, int] = field(default_factory=dict)
@@ -70,6 +76,9 @@ class ResumingRegistry:
     async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
         if request.path == "/token":
             return await handler(request)
+        if request.host.startswith(OTHER_HOST):
+            self.shown.append(request.headers.get("Authorization"))
+            return await handler(request)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self._tokens.get(token, 0) <= 0:
             challenge = f'Bearer realm="http://{request.host}/token",service="tests"'
@@ -93,6 +102,8 @@ class ResumingRegistry:
         return web.json_response({})
 
     async def _blob(self, request: web.Request) -> web.Response:
+        if self.redirects and request.method == "GET" and not request.host.startswith(OTHER_HOST):
+            raise web.HTTPTemporaryRedirect(str(request.url.with_host(OTHER_HOST)))
         content = self.blobs.get(request.match_info["digest"])
         return web.Response(status=404) if content is None else web.Response(body=content)
 
