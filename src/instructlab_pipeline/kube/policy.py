@@ -138,7 +138,8 @@ def _shown(name: str) -> str:
     text = without_secrets(f"variables.data[{quoted(name)}]")
     escaped = "x" + "".join(f".replace({_escape(old)}, {_escape(new)})" for old, new in escapes)
     unprintable, _ = control_character("y")
-    shown = f"(y.size() <= {LONGEST_SHOWN - 2} ? '\"' + y + '\"' : '\"' + y.substring(0, {LONGEST_SHOWN - 1}) + '…')"
+    cut = f"'\"' + (y + ' ').substring(0, {LONGEST_SHOWN - 1}) + '…'"
+    shown = f"(y.size() + 2 <= {LONGEST_SHOWN} ? '\"' + y + '\"' : {cut})"
     line = bind("y", escaped, f"({unprintable} ? '(not printable)' : {shown})")
     return bind("x", text, line)
 

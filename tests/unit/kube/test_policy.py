@@ -123,6 +123,34 @@ def test_any_address_like_text_gets_the_same_verdict(name, start, text):
     assert bool(refusals({name: start + text})) == bool(complaints({name: start + text}))
 
 
+WORDS = st.sampled_from(
+    ["gpu", "a b", "", "nvidia.com/gpu", "Exists", "NoExecute", "x/y/z", "1", "4Gi", "500m", "0", "120", "1.5", "A_b.c"]
+)
+SCALARS = st.none() | st.booleans() | st.integers(-5, 10**6) | st.floats(allow_nan=False, allow_infinity=False) | WORDS
+TOLERATIONS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(["key", "operator", "value", "effect", "tolerationSeconds", "values"], SCALARS)
+)
+RESOURCES = st.sampled_from(["cpu", "memory", "hugepages-2Mi", "nvidia.com/gpu", "gpu", "limits", "kubernetes.io/x"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    chosen=st.tuples(st.just("k8s_node_selector"), st.dictionaries(WORDS, SCALARS, max_size=3) | SCALARS)
+    | st.tuples(st.just("k8s_tolerations"), st.lists(TOLERATIONS | SCALARS, max_size=3) | TOLERATIONS)
+    | st.tuples(st.just("k8s_worker_resources"), st.dictionaries(RESOURCES | WORDS, SCALARS, max_size=3)),
+    indent=st.sampled_from([None, 1]),
+)
+def test_any_flat_json_gets_the_same_verdict(chosen, indent):
+    name, value = chosen
+    text = json.dumps(value, indent=indent)
+    assert bool(refusals({name: text})) == bool(complaints({name: text}))
+
+
+def test_a_long_text_is_cut_where_the_command_line_cuts_it():
+    for length in (117, 118, 119, 120, 200):
+        assert refusals({"train_num_workers": "x" * length}) == complaints({"train_num_workers": "x" * length})
+
+
 RANDOM_SETS = st.fixed_dictionaries(
     {
         "sdg_base_model": st.from_regex(r"s3://[a-z0-9]{3,20}(/[a-z0-9-]{1,9}){0,3}", fullmatch=True),
