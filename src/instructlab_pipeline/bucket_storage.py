@@ -115,6 +115,10 @@ class BucketStorage:
             append_line(view.events_path, event)
         return view
 
+    def memory(self, name: str) -> Path:
+        self._memory(name).down()
+        return self.folder.cache / name
+
     def keep_report(self, report: Path) -> None:
         if self.leads:
             self.remote.write(report.name, report.read_bytes())
@@ -158,10 +162,7 @@ class BucketStorage:
     @contextmanager
     def working(self, name: str, memories: Sequence[str]) -> Iterator[None]:
         mirrors = [Mirror(folder=self.folder.stage(name) / WORK, remote=self.remote.below(f"{name}/{WORK}"))]
-        mirrors += [
-            Mirror(folder=self.folder.cache / memory, remote=self.remote.below(f"{MEMORY}/{memory}"))
-            for memory in memories
-        ]
+        mirrors += map(self._memory, memories)
         if not self.leads:
             for mirror in mirrors:
                 mirror.down()
@@ -173,6 +174,9 @@ class BucketStorage:
                 mirror.down()
             with kept_up(mirrors):
                 yield
+
+    def _memory(self, name: str) -> Mirror:
+        return Mirror(folder=self.folder.cache / name, remote=self.remote.below(f"{MEMORY}/{name}"))
 
     def keep(self, artifact: Artifact) -> None:
         if not self.leads:

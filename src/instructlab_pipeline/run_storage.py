@@ -53,6 +53,10 @@ class RunStorage(Protocol):
         """A folder from which the run can be read as from a disk; very large files may be left out."""
         ...
 
+    def memory(self, name: str) -> Path:
+        """A folder of the cache that a stage goes on from, here and up to date, to be read."""
+        ...
+
     def keep_report(self, report: Path) -> None:
         """Keep the page of the run, which was written into the folder."""
         ...
@@ -125,6 +129,9 @@ class DiskStorage:
 
     def view(self) -> RunFolder:
         return self.folder
+
+    def memory(self, name: str) -> Path:
+        return self.folder.cache / name
 
     def keep_report(self, report: Path) -> None:
         """It is there."""

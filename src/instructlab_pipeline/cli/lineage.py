@@ -1,12 +1,12 @@
 """What a finished `sdg` stage and the stages after it say of one sample, or of one document.
 
-Everything is read from the run's own files, line by line; replies come from the journal in the cache beside the run.
+Everything is read from the run's own files, line by line; replies come from the journal of the teacher's calls.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import Artifact, read_jsonl
 from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.run_folder import RunFolder
+from instructlab_pipeline.run_storage import open_storage
 
 SHORTEST_PREFIX = 4
 MOST_SHOWN = 10
@@ -29,8 +30,10 @@ Record = dict[str, Any]
 class Ledger:
     """A run's files, opened when they are needed."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, *, journal: Callable[[], Path]) -> None:
+        """`journal` brings the folder of the teacher's calls here, when it is needed."""
         self._folder = folder
+        self._journal = journal
         self.sdg = self._required("sdg")
         self.taxonomy = self._required("taxonomy")
 
@@ -153,7 +156,7 @@ class Ledger:
             leaf=leaf,
             flow=load_flow(self.sdg / "flows" / f"{lineage['flow']}.yaml"),
             random_seed=self._about_run["random_seed"],
-            replies=find(self._folder.cache / "journal", lineage["calls"]),
+            replies=find(self._journal(), lineage["calls"]),
         )
         chunk = next((chunk for chunk in leaf.chunks if chunk.id == record["chunk"]), None)
         return {
@@ -229,14 +232,14 @@ _HOW_TO_NAME_A_SAMPLE = (
 )
 
 
-def ledger_of(path: Path) -> Ledger:
+def ledger_of(run: str) -> Ledger:
     """Raises:
     UsageError: the folder is no run, or has not come far enough.
     """
-    folder = RunFolder(path)
-    if not folder.record_path.exists():
-        raise UsageError(f"{path} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
-    return Ledger(folder)
+    storage = open_storage(run)
+    if not storage.record():
+        raise UsageError(f"{run} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
+    return Ledger(storage.view(), journal=lambda: storage.memory("journal"))
 
 
 def _sentence(record: Mapping[str, Any], text: str) -> Record | None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from textwrap import indent
 from typing import Any
 
@@ -16,12 +15,12 @@ Record = Mapping[str, Any]
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN")
 @click.argument("sample", required=False)
 @click.option("--document", metavar="PATH", help="A document's path: show all that was made from it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def trace(run: Path, sample: str | None, document: str | None, as_json: bool) -> None:
-    """Show where a SAMPLE of the run in the folder RUN comes from, or what became of a document.
+def trace(run: str, sample: str | None, document: str | None, as_json: bool) -> None:
+    """Show where a SAMPLE of the run in RUN comes from, a folder or s3://bucket/prefix, or what became of a document.
 
     SAMPLE is the beginning of an id (of a sample, an evaluation item or a training record), or words of a question.
     """

@@ -255,7 +255,7 @@ def _join_where_many(folder: Path) -> None:
 
 def _join(paths: Sequence[Path], whole: Path) -> None:
     """Each whole record once. The new segment is on disk before the old ones go."""
-    draft, known = whole.with_suffix(".draft"), Places()
+    draft, known = whole.with_name(f".{whole.stem}"), Places()
     with draft.open("wb") as file:
         for path in paths:
             for line in _whole_lines(path):
