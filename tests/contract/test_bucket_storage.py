@@ -123,6 +123,14 @@ def test_the_state_of_a_run_is_told_from_the_bucket_alone(machine):
     assert told["stages"][0]["facts"] == {"files": 3}
 
 
+def test_what_a_stage_remembered_on_one_machine_can_be_read_on_another(machine):
+    first = machine("one")
+    with first.working("sdg", ("journal",)):
+        (first.folder.cache / "journal").mkdir(parents=True)
+        (first.folder.cache / "journal" / "a.journal").write_text("calls")
+    assert (machine("two").memory("journal") / "a.journal").read_text() == "calls"
+
+
 def test_a_pod_that_only_helps_to_train_keeps_nothing(machine, monkeypatch):
     monkeypatch.setenv("PET_NODE_RANK", "1")
     helper = machine("one")
