@@ -6,6 +6,7 @@ import pytest
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy import git
+from instructlab_pipeline.taxonomy.documents import Shelf
 from instructlab_pipeline.taxonomy.git_url import parse, parse_with_login
 from instructlab_pipeline.taxonomy.tree import leaf_files
 from servers.certificate import authority
@@ -135,6 +136,21 @@ def test_a_huge_leaf_is_refused_unread(served, taxonomy, cache):
         found, (fault,) = paths(parse(f"{server.url}/taxonomy"), cache)
     assert found == [LEAF]
     assert (fault.path, "has more than" in fault.message) == ("knowledge/huge/qna.yaml", True)
+
+
+def test_huge_files_stay_on_a_server_that_can_leave_them_out(served, taxonomy, cache):
+    taxonomy.git("config", "uploadpack.allowFilter", "true")
+    with (taxonomy.folder / "huge.pdf").open("wb") as file:
+        file.truncate(65 << 20)
+    taxonomy.commit({})
+    with http_git(served) as server:
+        url = parse(f"{server.url}/taxonomy")
+        files = {file.path: file for file in git.checkout(url, None, cache).files()}
+        assert (files["huge.pdf"].size, files["README.md"].size) == (git.LEFT_OUT, len("A taxonomy."))
+        again = taxonomy.commit({"README.md": "More."})
+        assert paths(url, cache, again) == ([LEAF], [])
+    with pytest.raises(SourceError, match=r"document huge\.pdf has more than"):
+        Shelf(url, again, cache).document("huge.pdf")
 
 
 def _hashed(repository, kind, data):

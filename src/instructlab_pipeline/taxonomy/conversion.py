@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from instructlab_pipeline.errors import SourceError, boundary
 
 AS_THEY_ARE = {".md", ".markdown", ".txt"}
-MAX_BYTES = 64 << 20
+MAX_BYTES = 64 << 20  # of a document, which whoever calls sees to before it is in memory
 MAX_UNPACKED_BYTES = 512 << 20
 LARGE_FILE_POINTER = b"version https://git-lfs.github.com/spec/"
 # docutils may read no other file, run no raw HTML through, and has to take a document with faults as far as it goes.
@@ -46,8 +46,6 @@ def converted(path: str, data: bytes) -> Converted:
         SourceError: it has none, or is of a kind that we cannot read.
     """
     suffix = PurePosixPath(path).suffix.lower()
-    if len(data) > MAX_BYTES:
-        raise SourceError(f"document {path} has {len(data)} bytes, at most {MAX_BYTES} are taken", remedy="split it")
     if data.startswith(LARGE_FILE_POINTER):
         raise SourceError(f"document {path} lies in Git LFS, which is not read", remedy="commit the file itself")
     if suffix not in AS_THEY_ARE | CONVERTERS.keys():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy import git
-from instructlab_pipeline.taxonomy.conversion import converted
+from instructlab_pipeline.taxonomy.conversion import MAX_BYTES, converted
 from instructlab_pipeline.taxonomy.faults import Fault
 from instructlab_pipeline.taxonomy.git_url import GitUrl, parse_beside
 from instructlab_pipeline.taxonomy.leaves import Leaf
@@ -36,12 +36,12 @@ class Shelf:
     def __init__(self, url: GitUrl, commit: str, cache: Path) -> None:
         self._repo = url.shown
         self._checkout = git.checkout(url, commit, cache)
-        self._blobs = {file.path: file.blob for file in self._checkout.files() if file.is_regular}
+        self._files = {file.path: file for file in self._checkout.files() if file.is_regular}
         self._read: dict[str, Document] = {}
 
     @property
     def paths(self) -> list[str]:
-        return list(self._blobs)
+        return list(self._files)
 
     def document(self, path: str) -> Document:
         """Read it once, for however many leaves.
@@ -50,7 +50,9 @@ class Shelf:
             SourceError: it cannot be read as text.
         """
         if path not in self._read:
-            (data,) = self._checkout.read([self._blobs[path]])
+            if self._files[path].size > MAX_BYTES:
+                raise SourceError(f"document {path} has more than {MAX_BYTES} bytes", remedy="split it")
+            (data,) = self._checkout.read([self._files[path].blob])
             found = converted(path, data)
             self._read[path] = Document(
                 repo=self._repo, commit=self._checkout.commit, path=path, text=found.text, doubt=found.doubt

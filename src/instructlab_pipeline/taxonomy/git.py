@@ -8,7 +8,7 @@ import hashlib
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from instructlab_pipeline.taxonomy.git_url import GitUrl
 FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
 ALL_HISTORY = "2147483647"  # git's word for it
+MAX_BLOB_BYTES = 64 << 20  # larger files stay on servers that can leave them out
+LEFT_OUT = 1 << 62
 SYMLINK, SUBMODULE = "120000", "160000"
 
 
@@ -28,7 +30,7 @@ class UnknownRevisionError(SourceError):
 
 @dataclass(frozen=True, kw_only=True)
 class TreeFile:
-    """One entry of a commit; `size` in bytes, 0 for a submodule."""
+    """One entry of a commit; `size` in bytes, 0 for a submodule, LEFT_OUT for a file that stayed on its server."""
 
     path: str
     mode: str
@@ -128,17 +130,26 @@ def _has(folder: Path, commit: str) -> bool:
 def _fetch_alone(url: GitUrl, commit: str, folder: Path) -> bool:
     """Fetch a commit without its history; False where the server, an old one, gives out branches and tags only."""
     try:
-        asked(url, ["fetch", "--quiet", "--no-tags", "--depth=1", "--", url.address, commit], folder=folder)
+        _fetch(url, ["--depth=1"], [commit], folder)
     except SourceError:
         return False
     return True
 
 
+def _fetch(url: GitUrl, options: list[str], wanted: list[str], folder: Path) -> None:
+    """Fetch without the largest files, where the server can do that; git is not to fetch them on its own later."""
+    limit = f"--filter=blob:limit={MAX_BLOB_BYTES + 1}"
+    try:
+        asked(url, ["fetch", "--quiet", "--no-tags", limit, *options, "--", url.address, *wanted], folder=folder)
+    finally:
+        with suppress(GitFailure):  # nothing was noted
+            git(["config", "--local", "--remove-section", f"remote.{url.address}"], folder=folder)
+
+
 def _fetch_all(url: GitUrl, commit: str, folder: Path) -> str:
     """Fetch all history, and find `commit` in it: its full name."""
     references = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-    depth = f"--depth={ALL_HISTORY}"
-    asked(url, ["fetch", "--quiet", "--no-tags", depth, "--", url.address, *references], folder=folder)
+    _fetch(url, [f"--depth={ALL_HISTORY}"], references, folder)
     try:
         return git(["rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], folder=folder).decode().strip()
     except GitFailure as error:
@@ -171,7 +182,8 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _tree_file(line: str) -> TreeFile:
-    """`<mode> <type> <object> <size>TAB<path>`; the size of a submodule is a dash."""
+    """`<mode> <type> <object> <size>TAB<path>`; a submodule's size is a dash, that of what is not here is BAD."""
     head, _, path = line.partition("\t")
     mode, _, blob, size = head.split()
-    return TreeFile(path=path, mode=mode, blob=blob, size=0 if size == "-" else int(size))
+    known = {"-": 0, "BAD": LEFT_OUT}
+    return TreeFile(path=path, mode=mode, blob=blob, size=known[size] if size in known else int(size))
