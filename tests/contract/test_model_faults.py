@@ -15,7 +15,9 @@ from instructlab_pipeline.model.pieces import PIECE_BYTES
 from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.s3.settings import Settings
 from servers.certificate import authority
+from servers.command import command
 from servers.flaky_proxy import Answers, CutsAnswerAfter, StallsAnswerAfter, flaky_proxy
+from servers.loopback import free_port
 from servers.s3_server import s3_server
 
 URI = "s3://models/large"
@@ -138,6 +140,28 @@ def test_a_killed_fetch_is_gone_on_with(server, content, tmp_path):
     whole = Asking(URI, settings(server, server.endpoint))
     assert fetch(whole, tmp_path / "cache") == content
     assert 0 < whole.received < SIZE
+
+
+@pytest.mark.parametrize(
+    ("changes", "uri", "code", "words"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wr0ng"}, URI, 3, "cannot be read with these keys"),
+        ({}, "s3://absent/large", 3, "there is no such bucket"),
+        ({}, "s3://models/absent", 3, "has nothing below 'absent'"),
+        ({}, URI, 3, "tokenizer.json is missing"),
+        ({"AWS_S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"}, URI, 4, "Connection refused"),
+    ],
+)
+def test_each_trouble_ends_the_command_with_its_code(server, tmp_path, changes, uri, code, words):
+    options = ["--sdg-base-model", uri, "--sdg-repo-url", "./taxonomy", "--output-oci-model-uri", "oci:images:tiny"]
+    done = command(
+        *("stage", "model", "--run-dir", tmp_path / "run", *options),
+        folder=tmp_path,
+        environment=server.environment | changes,
+    )
+    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+    assert "what to do: " in done.stderr
+    assert "wr0ng" not in done.stderr
 
 
 def awaited_note(cache, *, within_s=60):
