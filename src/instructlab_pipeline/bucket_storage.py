@@ -161,15 +161,14 @@ class BucketStorage:
 
     @contextmanager
     def working(self, name: str, memories: Sequence[str]) -> Iterator[None]:
-        mirrors = [Mirror(folder=self.folder.stage(name) / WORK, remote=self.remote.below(f"{name}/{WORK}"))]
-        mirrors += map(self._memory, memories)
         if not self.leads:
-            for mirror in mirrors:
-                mirror.down()
             yield
             return
+        mirrors = [Mirror(folder=self.folder.stage(name) / WORK, remote=self.remote.below(f"{name}/{WORK}"))]
+        mirrors += map(self._memory, memories)
         lease = self._leases[name] = Lease(notes=self.remote.below(f"{LEASES}/{name}"), holder=this_process())
         with lease.held():
+            self.remote.below(name).delete([MANIFEST])
             for mirror in mirrors:
                 mirror.down()
             with kept_up(mirrors):
@@ -184,7 +183,6 @@ class BucketStorage:
         self._leases[artifact.kind].require()
         folder = self.remote.below(artifact.kind)
         there = folder.listing()
-        folder.delete([MANIFEST] if MANIFEST in there else [])
         files = {file.path: artifact / file.path for file in artifact.files}
         folder.upload(files, there=there)
         folder.delete([name for name in there if name not in files and not name.startswith(f"{WORK}/")])

@@ -20,6 +20,7 @@ DESCRIPTION = "From a taxonomy in git and a base model in S3 to a tuned, evaluat
 REQUESTS = {"cpu": "500m", "memory": "2Gi"}  # the least that a step's node must have free; its limits are the workers'
 BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
 REGISTRY_FOLDER, REPOSITORY_FOLDER = "/secrets/registry", "/secrets/taxonomy"
+REGISTRY_LOGIN = f"{REGISTRY_FOLDER}/.dockerconfigjson"
 EVALUATIONS = ("eval_phase_1", "eval_final")
 TRAININGS = ("train_phase_1", "train_phase_2")
 
@@ -59,6 +60,7 @@ SECRETS: Mapping[str, Sequence[Secret]] = {
             variables={"endpoint": "SDG_JUDGE_ENDPOINT", "model_name": "SDG_JUDGE_MODEL"},
         ),
     ),
+    "model": (REGISTRY_SECRET,),
     "taxonomy": (
         Secret(parameter="sdg_repo_secret", variables={"username": "GIT_USERNAME", "password": "GIT_PASSWORD"}),
         Secret(parameter="sdg_repo_secret", folder=REPOSITORY_FOLDER),
@@ -76,7 +78,8 @@ SECRETS: Mapping[str, Sequence[Secret]] = {
 }
 ENVIRONMENTS: Mapping[str, Mapping[str, str]] = {
     "taxonomy": {"GIT_SSH_COMMAND": SSH_COMMAND},
-    "publish": {"REGISTRY_AUTH_FILE": f"{REGISTRY_FOLDER}/.dockerconfigjson"},
+    "model": {"REGISTRY_AUTH_FILE": REGISTRY_LOGIN},
+    "publish": {"REGISTRY_AUTH_FILE": REGISTRY_LOGIN},
 }
 
 

@@ -154,6 +154,7 @@ def _looks(training: Training, api: Api, cluster: Cluster, patience: Patience) -
 
 def _look(training: Training, api: Api, cluster: Cluster) -> Seen:
     core = f"/api/v1/namespaces/{training.namespace}"
+    job = cluster.find(api.path(training.namespace, training.name))  # first, so that at its end all its pods are seen
     pods = cluster.list(f"{core}/pods", labelSelector=f"{api.pod_label}={training.name}")
     names = {training.name, *(pod["metadata"]["name"] for pod in pods)}
     events = [
@@ -162,7 +163,7 @@ def _look(training: Training, api: Api, cluster: Cluster) -> Seen:
         if event["involvedObject"].get("name", "") in names
         or event["involvedObject"].get("name", "").startswith(f"{training.name}-")
     ]
-    return Seen(job=cluster.find(api.path(training.namespace, training.name)), pods=pods, events=events)
+    return Seen(job=job, pods=pods, events=events)
 
 
 @dataclass(kw_only=True)
