@@ -243,6 +243,18 @@ def test_a_finished_leaf_is_taken_as_it_is_also_without_the_journal(tmp_path, ta
     assert second["calls"] == {"made": 0, "reused": first["calls"]["made"], "retries": first["calls"]["retries"]}
 
 
+def test_a_finished_leaf_that_was_copied_half_is_made_again_from_the_journal(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        before = outputs(tmp_path)
+        for path in (tmp_path / "cache" / "leaves").glob("*/candidates.jsonl"):
+            path.write_bytes(path.read_bytes()[:-100])
+        facts = run_sdg(tmp_path, sdg_inputs(taxonomy, teacher.url))
+        assert teacher.repeated() == 0
+    assert outputs(tmp_path) == before
+    assert facts["calls"]["made"] == 0
+
+
 def test_a_flow_by_path_makes_its_kind_of_leaf_anew_and_no_other(tmp_path, taxonomy):
     flow = TESTS.parent / "examples/flows/terms.yaml"
     with TeacherServer() as teacher:
