@@ -22,7 +22,7 @@ from instructlab_pipeline.sdg.selection import Quota, Selection, select
 
 OPENING_SHARE = 0.6  # of what a leaf needs; the rest is planned at once, and done last
 LATER_ITEMS = 3  # a call after the first round, at most: short calls end early, and the end of a run waits for them
-LARGEST_ROUND = 5000  # items; a leaf that needs more has more rounds, and memory for one of them
+LARGEST_ROUND = 20_000  # items; a leaf that needs more has more rounds, and memory for one of them
 EARLY_ROUNDS = 2  # that make up for the first one while the second waits
 SMALLEST_YIELD = 0.2  # a round asks for at most five times what is needed, however poor the rounds before were
 PRIOR_ITEMS = 10  # the flow's own guess of its yield counts as much as this many items
