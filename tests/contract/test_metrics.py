@@ -60,8 +60,22 @@ def test_the_metrics_of_a_run_are_those_of_its_events(tmp_path):
     assert found["instructlab_training_loss", "train_phase_1"] == 1.5
     assert found["instructlab_training_memory_bytes", "train_phase_1"] == 20
     assert ("instructlab_training_flops_utilization_ratio", "train_phase_1") not in found
+    assert found["instructlab_run_published",] == 0
+    assert (
+        found["instructlab_run_first_event_timestamp_seconds",]
+        <= found["instructlab_run_last_event_timestamp_seconds",]
+    )
     assert found["instructlab_evaluation_score", "accuracy", "tuned"] == 0.9
     assert found["instructlab_evaluation_score", "accuracy", "base"] == 0.1
+
+
+def test_a_run_counts_as_published_also_where_its_image_was_there_already():
+    made = {"time": 1.0, "event": "end", "name": "publish", "seconds": 1.0, "ok": True}
+    failed = {**made, "ok": False}
+    reused = {"time": 2.0, "event": "point", "name": "reused", "stage": "publish"}
+    for events, published in (([], 0), ([failed], 0), ([failed, made], 1), ([reused], 1)):
+        text = openmetrics.exposition([openmetrics.seen("one", events, STAGE_NAMES)])
+        assert samples(text)["instructlab_run_published",] == published
 
 
 def test_a_folder_of_runs_gives_each_run_its_label(tmp_path):

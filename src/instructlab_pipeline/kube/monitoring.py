@@ -101,6 +101,7 @@ def dashboard_text() -> str:
 def dashboard() -> Manifest:
     """For Grafana: one panel a question, of the metrics in `report/openmetrics.py`."""
     panels = (
+        ("Published", "instructlab_run_published", "short"),
         ("Stages at work", "instructlab_stage_running", "short"),
         ("How far", "instructlab_stage_progress_ratio", "percentunit"),
         ("Time in a stage", "instructlab_stage_seconds_total", "s"),

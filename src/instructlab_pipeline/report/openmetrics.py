@@ -37,7 +37,9 @@ class RunSeen:
     progress: dict[str, float] = field(default_factory=dict)
     steps: dict[str, Event] = field(default_factory=dict)
     scores: dict[str, Event] = field(default_factory=dict)
+    first: float = 0.0
     last: float = 0.0
+    published: bool = False
 
 
 def seen(run: str, events: Iterable[Event], stages: Iterable[str]) -> RunSeen:
@@ -45,7 +47,9 @@ def seen(run: str, events: Iterable[Event], stages: Iterable[str]) -> RunSeen:
     known = frozenset(stages)
     result = RunSeen(run=run)
     for event in events:
+        result.first = result.first or event["time"]
         result.last = max(result.last, event["time"])
+        result.published = result.published or _publishes(event)
         _count(result, event, known)
     return result
 
@@ -85,6 +89,12 @@ def _count(result: RunSeen, event: Event, stages: frozenset[str]) -> None:
             result.steps[event["stage"]] = event
         case "metric" if "interval" in event:
             result.scores[name] = event
+
+
+def _publishes(event: Event) -> bool:
+    """Whether it says that the model is where it was to be published."""
+    was_there = event["name"] == "reused" and event.get("stage") == "publish"
+    return was_there or (event["event"] == "end" and event["name"] == "publish" and event["ok"])
 
 
 def _families(runs: list[RunSeen]) -> Iterator["Metric"]:
@@ -132,13 +142,19 @@ def _of_whole_runs(runs: list[RunSeen]) -> Iterator["Metric"]:
     scores = GaugeMetricFamily(
         "instructlab_evaluation_score", "A metric of the last evaluation.", labels=["run", "metric", "model"]
     )
-    told = GaugeMetricFamily(
-        "instructlab_run_last_event_timestamp_seconds", "When the run last told anything.", labels=["run"]
+    of_runs = (
+        ("published", "1 once the run's model is published.", "published"),
+        ("first_event_timestamp_seconds", "When the run began.", "first"),
+        ("last_event_timestamp_seconds", "When the run last told anything.", "last"),
     )
+    for name, meaning, attribute in of_runs:
+        gauge = GaugeMetricFamily(f"instructlab_run_{name}", meaning, labels=["run"])
+        for run in runs:
+            gauge.add_metric([run.run], float(getattr(run, attribute)))
+        yield gauge
     for run in runs:
-        told.add_metric([run.run], run.last)
         for metric, event in run.scores.items():
             scores.add_metric([run.run, metric, "tuned"], event["value"])
             if event.get("base") is not None:
                 scores.add_metric([run.run, metric, "base"], event["base"])
-    yield from (scores, told)
+    yield scores
