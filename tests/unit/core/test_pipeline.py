@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from instructlab_pipeline.artifacts import MANIFEST
+from instructlab_pipeline.errors import WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.params.layers import resolve
 from instructlab_pipeline.pipeline import Workshop, perform
@@ -77,3 +78,21 @@ def test_a_damaged_run_beside_this_one_does_no_harm(workshop_of):
     made = perform(STAGE, workshop_of("a"), {}).artifact
     (made / MANIFEST).write_text("{")
     assert perform(STAGE, workshop_of("b"), {}).status == "made"
+
+
+def test_a_deputy_s_work_counts_when_it_is_sealed_with_the_key_that_was_asked_for(workshop_of):
+    asked = []
+
+    def deputy(name, key):
+        asked.append((name, key))
+        perform(STAGE, workshop_of("a"), {})
+
+    result = perform(STAGE, replace(workshop_of("a"), deputy=deputy), {})
+    assert (result.status, asked) == ("made", [("model", result.artifact.key)])
+    assert perform(STAGE, replace(workshop_of("a"), deputy=deputy), {}).status == "reused"
+    assert len(asked) == 1
+
+
+def test_a_deputy_that_seals_nothing_has_failed(workshop_of):
+    with pytest.raises(WorkerError, match="was not sealed as asked for"):
+        perform(STAGE, replace(workshop_of("a"), deputy=lambda _name, _key: None), {})
