@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from instructlab_pipeline.sdg.engine import Engine, Settings
 from instructlab_pipeline.sdg.flows import Flow
@@ -81,7 +81,10 @@ class Studio:
 
     async def _make(self, runs: Sequence[LeafRun], shelf: Shelf, parts: dict[int, Part]) -> None:
         def finished(run: LeafRun) -> None:
-            parts[run.order] = shelf.put(run)
+            part = parts[run.order] = shelf.put(run)
+            self.context.events.point(
+                "leaf", leaf=run.leaf.path, accepted=part.accepted, target=run.quota.training, **asdict(run.tally)
+            )
             run.forget_rows()
 
         with closing(open_journal(self.context.cache / "journal")) as journal:
