@@ -4,8 +4,8 @@
     python benchmarks/sdg.py --speed 4
     python benchmarks/sdg.py --faults
 
-The endpoint is simulated (`benchmarks/simulator`). `ratio` is sdg_hub's wall time over ours for as many samples,
-`ratios_for_the_same_work` for as many seconds of the endpoint's work. benchmarks/README.md tells what the lines mean.
+The endpoint is simulated (`benchmarks/simulator`). `ratio` is sdg_hub's wall time over ours for the same work of that
+endpoint; `ratios_by_sample` is for as many samples, and compares flows as well. benchmarks/README.md tells more.
 """
 
 import argparse
@@ -69,15 +69,9 @@ def _contest(load: Load, folder: Path, options: argparse.Namespace) -> dict[str,
     medians = {name: _medians(runs) for name, runs in results.items() if runs}
     _print_table(medians)
     ours = medians.pop(OURS.name)
-    ratios = {name: round(theirs["s_per_sample"] / ours["s_per_sample"], 3) for name, theirs in medians.items()}
-    same_work = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
-    return {
-        **ours,
-        "ratio": ratios.get(MEASURE),
-        "ratios": ratios,
-        "ratios_for_the_same_work": same_work,
-        "peers": medians,
-    }
+    ratios = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
+    by_sample = {name: round(theirs["s_per_sample"] / ours["s_per_sample"], 3) for name, theirs in medians.items()}
+    return {**ours, "ratio": ratios.get(MEASURE), "ratios": ratios, "ratios_by_sample": by_sample, "peers": medians}
 
 
 def _peers(environments: Path) -> Iterator[Contender]:

@@ -27,7 +27,7 @@ from instructlab_pipeline.sdg.calls import ENCODER, Reply
 from instructlab_pipeline.sdg.places import Places
 
 KEY_LENGTH = 64
-SYNC_INTERVAL_S = 0.2  # what a power cut can cost
+SYNC_INTERVAL_S = 0.5  # what a power cut can cost
 LOOK_INTERVAL_S = 1.0  # how often to look for what other processes have found out
 MOST_SEGMENTS = 8  # that nobody writes to; more are joined
 READ_AT_ONCE = 1 << 13
