@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 FILE = ROOT / "deploy" / "image" / "Containerfile"
 REQUIREMENTS = ROOT / "deploy" / "image" / "requirements.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("train", "kube", "documents")
+EXTRAS = ("train", "lora", "trackers", "kube", "documents")
 PINS = dict(
     line.split("==") for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith(("#", " "))
 )
