@@ -76,6 +76,13 @@ def test_retries_are_counted(tmp_path):
         assert sum(settled.reply.retries for _, settled in ends) == len(teacher.requests) - 30 > 0
 
 
+def test_a_single_place_is_free_again_when_its_call_has_waited(tmp_path):
+    with TeacherServer(faults={"429": 0.2}) as teacher:
+        ends = run(tmp_path, teacher.url, [(0, f"row {number}") for number in range(20)], most=1)
+        assert len(teacher.requests) > 20
+    assert len(ends) == 20
+
+
 def test_a_call_that_always_fails_while_others_succeed_is_that_rows_loss(tmp_path):
     def poison(request):
         if tags(request)["instruction"] == "poison":

@@ -8,7 +8,7 @@ again.
 import asyncio
 import heapq
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -208,12 +208,16 @@ class Scheduler(Generic[Row]):
             poison = replace(POISON, retries=ticket.retries - 1)
             self._settle_all(ticket, call, Settled(reply=poison, found=read(poison, call.schema), reused=False))
             return
-        delay_s = self._delay_s(ticket, trouble)
-        later = asyncio.get_running_loop().call_later
-        for twin in (ticket, *self._twins.pop(call.attempt_key)):
-            later(delay_s, self._enqueue, twin)
-        if isinstance(trouble, Busy):
-            later(delay_s, lane.pace.waited)
+        waiting = [ticket, *self._twins.pop(call.attempt_key)]
+        leave = lane.pace.waited if isinstance(trouble, Busy) else None
+        asyncio.get_running_loop().call_later(self._delay_s(ticket, trouble), self._come_back, waiting, leave)
+
+    def _come_back(self, waiting: Sequence[Ticket[Row]], leave: Callable[[], None] | None) -> None:
+        """Rows have waited: `leave` frees the place that was kept for them, before anybody looks for one."""
+        if leave is not None:
+            leave()
+        for ticket in waiting:
+            self._enqueue(ticket)
 
     def _delay_s(self, ticket: Ticket[Row], trouble: Busy | Unsteady) -> float:
         """What the endpoint asked for; else longer each time, though never long for its being busy."""
