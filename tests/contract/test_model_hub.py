@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from huggingface_hub import constants
 
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
@@ -25,7 +26,7 @@ def tiny(tmp_path):
 @pytest.fixture
 def hub(tiny, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf-home"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # read from the environment when first imported
     with hub_server({"org/tiny": tiny}, token="hf_s3cret") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", "hf_s3cret\n")
