@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from instructlab_pipeline.artifacts import digest_of
+from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.sdg.stage import fingerprint
 from servers.sdg_inputs import (
     FREEFORM,
@@ -168,6 +169,20 @@ def test_a_teacher_that_runs_dry_ends_in_a_counted_shortfall(tmp_path):
     assert 0 < funnel["accepted"] <= 27
     assert funnel["shortfall"] == 300 - funnel["accepted"]
     assert any("300 samples" in notice for notice in notices)
+
+
+def test_held_out_questions_that_leave_nothing_to_train_on_name_their_parameter(tmp_path):
+    def the_same_three(asked):
+        document = tags(asked)["document"]
+        return {"pairs": [{"question": f"{document} {word}?", "answer": word} for word in ("ONE", "TWO", "SIX")]}
+
+    taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(KNOWLEDGE, "knowledge")], chunks=three_chunks(count=2))
+    all_pass = partial(verdict, share_of_passes=1.0)
+    with TeacherServer(scripts={"question_answer_pairs": the_same_three, "verdict": all_pass}) as teacher:
+        inputs = sdg_inputs(taxonomy, teacher.url, eval_num_samples=5000)
+        with pytest.raises(SourceError, match="not one sample was accepted") as caught:
+            run_sdg(tmp_path, inputs)
+    assert "lower eval_num_samples" in caught.value.remedy
 
 
 def test_need_moves_on_from_what_is_exhausted_and_that_costs_no_round(tmp_path):

@@ -150,7 +150,7 @@ class Engine:
                 raise self._hopeless(run.rejected[-1].detail)
             raise SourceError(
                 f"{run.leaf.path}: not one sample was accepted ({main_reasons(run.rejected)})",
-                remedy="look at its seed examples and documents; another teacher or sdg_quality_threshold may help",
+                remedy=_remedy(run),
             )
         self._outlook.over(run.order)
         self._finished(run)
@@ -177,3 +177,14 @@ class Engine:
             calls_per_s=round(self._outlook.calls_per_s, 2),
             left_s=self._outlook.left_s,
         )
+
+
+def _remedy(run: LeafRun) -> str:
+    """What to do for a leaf that ended without a sample: held-out questions come first, and may leave nothing."""
+    held_out = len(run.selection.evaluation)
+    if any(rejected.reason == "in_evaluation_set" for rejected in run.rejected):
+        return (
+            f"lower eval_num_samples: {held_out} questions of this leaf are held out, and what is left is like them; "
+            "or give it more documents"
+        )
+    return "look at its seed examples and documents; another teacher or sdg_quality_threshold may help"
