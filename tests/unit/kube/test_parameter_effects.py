@@ -69,10 +69,10 @@ ROWS = {
 }
 
 
-@pytest.fixture
-def cluster(monkeypatch, tmp_path):
-    with ConfigMapApi({}) as api:
-        monkeypatch.setenv("KUBECONFIG", api.kubeconfig(tmp_path))
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with ConfigMapApi({}) as api, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KUBECONFIG", api.kubeconfig(tmp_path_factory.mktemp("cluster")))
         yield connected()
 
 
