@@ -3,6 +3,7 @@
 A blob that is there already is not sent. An upload that breaks goes on where the registry says it stands.
 """
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Collection
@@ -45,6 +46,7 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+LEAVING_S = 0.25  # connections that were given up in the middle are closed in the loop's next turns
 UNSUPPORTED = frozenset({400, 403, 405, 501})  # answers where a registry lacks what not every one has
 OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, NOT_FOUND = 200, 201, 202, 204, 206, 404
 
@@ -66,18 +68,22 @@ async def connect(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
     base = f"{'http' if insecure else 'https'}://{host}"
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=0)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector, proxy=_proxy(base)) as http:
-        transport = Transport(
-            http=http,
-            base=base,
-            registry=reference.registry,
-            repository=reference.repository,
-            credentials=find_credentials(reference.registry, reference.repository),
-            writing=writing,
-            borrowed=sorted({*borrowed} - {reference.repository}),
-        )
-        await transport.send(Request(method="GET", url=f"{transport.base}/v2/"), expected=frozenset({OK}))
-        yield Registry(transport)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector, proxy=_proxy(base)) as http:
+            transport = Transport(
+                http=http,
+                base=base,
+                registry=reference.registry,
+                repository=reference.repository,
+                credentials=find_credentials(reference.registry, reference.repository),
+                writing=writing,
+                borrowed=sorted({*borrowed} - {reference.repository}),
+            )
+            await transport.send(Request(method="GET", url=f"{transport.base}/v2/"), expected=frozenset({OK}))
+            yield Registry(transport)
+    except BaseException:
+        await asyncio.sleep(LEAVING_S)
+        raise
 
 
 class Registry:
