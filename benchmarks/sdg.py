@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="runs of each contender, interleaved (default 3)")
     parser.add_argument("--samples-per-example", type=int, help="of each of 150 seed examples (default 8; quick: 4)")
     parser.add_argument("--slots", type=int, default=64, help="sequences that the endpoint works on at once")
-    parser.add_argument("--in-flight", type=int, default=64, help="requests that a contender may have under way")
+    parser.add_argument("--in-flight", type=int, default=72, help="requests that a contender may have under way")
     parser.add_argument("--alone", action="store_true", help="without peers")
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where peers are installed")
     return parser.parse_args()
