@@ -167,9 +167,10 @@ def _check_destination(place: "Workshop") -> None:
 
 def _require_pass(report: Mapping[str, Any]) -> None:
     """A run that ends with the evaluation ends as one that would have published."""
-    if report.get("evaluation", {}).get("verdict") == "fail":
+    evaluation = report.get("evaluation", {})
+    if evaluation.get("verdict") == "fail":
         raise GateError(
-            "the quality gate said no: a metric is below eval_quality_threshold",
+            f"the quality gate said no: {'; '.join(evaluation['reasons'])}",
             remedy=f"look at {report['answers']}; more documents, seed examples or epochs may help",
         )
 

@@ -17,7 +17,9 @@ def outcome(results: Sequence[StageResult]) -> dict[str, Any]:
         found["generation"] = _generation(sdg)
     if final := by_name.get("eval_final"):
         facts = final.artifact.facts
-        found["evaluation"] = {name: facts[name] for name in ("metrics", "verdict", "clear", "threshold", "n")}
+        found["evaluation"] = {
+            name: facts[name] for name in ("metrics", "verdict", "clear", "reasons", "threshold", "n")
+        }
         found["answers"] = f"{final.place}/answers.jsonl"
     if publish := by_name.get("publish"):
         facts = publish.artifact.facts
