@@ -57,7 +57,7 @@ def explained(told: str) -> WorkerError | None:
 
 def full_disk(folder: Path) -> WorkerError | None:
     """What to say where workers could not even say why they failed; None where there is room."""
-    if shutil.disk_usage(folder).free > _LEAST_BYTES:
+    if not folder.exists() or shutil.disk_usage(folder).free > _LEAST_BYTES:
         return None
     return WorkerError(
         f"the disk of {folder} is full",
