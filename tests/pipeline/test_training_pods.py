@@ -17,7 +17,6 @@ from servers.small_world import small_world
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 RUN = "s3://models/runs/pods"
-TRAINED = {"TRAIN_NUM_WORKERS": "2", "TRAIN_CPU_LIMIT": "1", "TRAIN_GPUS_PER_WORKER": "0"}
 
 
 @pytest.fixture(scope="module")
