@@ -151,11 +151,9 @@ def test_one_reply_of_100_megabytes_costs_its_row_and_no_memory(tmp_path):
     taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(FREEFORM, "freeform")], chunks=[])
     with TeacherServer(scripts={"answer": answer}) as teacher:
         argv = [sys.executable, TESTS / "servers/sdg_inputs.py", tmp_path, taxonomy.path, teacher.url, "{}"]
-        child = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(TESTS)})
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0
-    assert usage.ru_maxrss < 150 << 10  # kilobytes
+        environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+        child = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert int(child.stdout) < 150 << 10
     assert len(records(tmp_path, "samples")) == 12
     details = [
         record["detail"] for record in records(tmp_path, "rejected") if record["reason"] == "refused_by_endpoint"

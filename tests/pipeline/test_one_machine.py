@@ -48,8 +48,9 @@ def run(world, name, *arguments, **changed):
 
 
 def at_the_commit_of(run_dir):
-    """The environment of a run on the same taxonomy, whatever other tests have committed since: samples name it."""
-    return {"SDG_REPO_REVISION": json.loads((run_dir / "taxonomy" / "taxonomy.json").read_text())["commit"]}
+    """The environment of a run on the same taxonomy, whatever other tests have committed and published since."""
+    commit = json.loads((run_dir / "taxonomy" / "taxonomy.json").read_text())["commit"]
+    return {"SDG_REPO_REVISION": commit, "OUTPUT_OVERWRITE_VERSION": "true"}
 
 
 def digests(run_dir, stages=DETERMINISTIC):

@@ -105,7 +105,14 @@ def records(folder, name):
     return [json.loads(line) for line in (folder / "sdg" / f"{name}.jsonl").read_text().splitlines()]
 
 
+def peak_kilobytes():
+    """Of this program alone: the kernel's resource usage would also count the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
+
+
 if __name__ == "__main__":
     work, taxonomy_folder, address, changed = sys.argv[1:]
     sealed = artifacts.read(Path(taxonomy_folder))
     run_sdg(Path(work), sdg_inputs(sealed, address, **json.loads(changed)))
+    sys.stdout.write(str(peak_kilobytes()))

@@ -48,6 +48,7 @@ READABLE_TYPES = (
 )
 LEAVING_S = 0.25  # connections that were given up in the middle are closed in the loop's next turns
 UNSUPPORTED = frozenset({400, 403, 405, 501})  # answers where a registry lacks what not every one has
+BAD_REQUEST = 400
 OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, NOT_FOUND = 200, 201, 202, 204, 206, 404
 
 
@@ -211,7 +212,10 @@ class _Upload:
         assert self._location is not None
         mark = "&" if "?" in self._location else "?"
         request = Request(method="PUT", url=f"{self._location}{mark}digest={digest}", headers={"Content-Length": "0"})
-        await self._step(request, frozenset({CREATED, NO_CONTENT}))
+        reply = await self._step(request, frozenset({CREATED, NO_CONTENT, BAD_REQUEST}))
+        if reply.status == BAD_REQUEST:  # the digest is right, so what arrived is not: begin again
+            self._location = None
+            raise Broken(f"what arrived is not what was sent (status {reply.status}{reply.complaint})")
 
     async def _standing(self) -> int:
         """How many bytes the registry has; 0 of an upload that had to be begun (again)."""
