@@ -3,7 +3,7 @@
     <prefix>/run.json                parameters with origins, as on a disk
              events/<process>.jsonl  what each process told
              <stage>/...             as on a disk: the manifest comes last, and goes first when a stage is made again
-             <stage>/work/...        what an unfinished stage goes on from
+                     work/...        what an unfinished stage goes on from
              memory/<name>/...       folders of the cache that a stage goes on from, such as the teacher's journal
              leases/<stage>/...      who performs a stage now
 

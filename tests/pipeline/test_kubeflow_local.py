@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from instructlab_pipeline.artifacts import WORK
 from instructlab_pipeline.bucket_storage import BucketStorage
 from instructlab_pipeline.cli.status import state_of
 from instructlab_pipeline.kube.inputs import arguments
@@ -65,7 +66,7 @@ def killed_at(stage, folder):
     ended, killed = threading.Event(), []
 
     def kill():
-        while not list(folder.rglob(f"{stage}/work/telemetry.jsonl")) and not ended.wait(0.05):
+        while not list(folder.rglob(str(Path(stage, WORK, "telemetry.jsonl")))) and not ended.wait(0.05):
             pass
         for pid in descendants(os.getpid()):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
