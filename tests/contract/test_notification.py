@@ -116,4 +116,5 @@ def test_a_webhook_that_refuses_changes_nothing_but_a_line(tmp_path, model):
     with webhook(404) as hook:
         done = run(tmp_path, hook.url, model)
     assert done.returncode == 0
-    assert f"note: {hook.url} was not told how the run ended: status 404" in done.stderr
+    assert "/*** was not told how the run ended: status 404" in done.stderr
+    assert hook.url not in done.stderr  # whoever knows the whole address may post there

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from instructlab_pipeline.cli import failures
+from instructlab_pipeline.params.uris import without_path
 
 TOLD = ("evaluation", "image", "report")
 
@@ -45,4 +46,4 @@ def _notify(url: str, run: str, error: Mapping[str, Any] | None, report: Mapping
     except KeyboardInterrupt:
         complaint = "interrupted"
     if complaint:
-        click.echo(f"note: {url} was not told how the run ended: {complaint}", err=True)
+        click.echo(f"note: {without_path(url)} was not told how the run ended: {complaint}", err=True)

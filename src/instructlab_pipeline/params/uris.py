@@ -116,6 +116,12 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(://[^\s?#]*[?#])\S+", r"\1***", text)
 
 
+def without_path(url: str) -> str:
+    """Scheme, host and port: the path of a webhook is often all that it takes to post there."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/***"
+
+
 def _s3_fault(rest: str) -> str | None:
     if not rest.startswith("//"):
         return "has no // after s3:"

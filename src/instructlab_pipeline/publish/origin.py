@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+SAYS_NOTHING_OF_THE_MODEL = frozenset({"notify_webhook_url"})  # and whoever knows the address may post to it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
@@ -45,10 +47,10 @@ def shown_uri(uri: str) -> str:
 
 
 def shown_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that have a value, without paths on someone's machine."""
+    """Those that have a value and may have shaped the model, without paths on someone's machine."""
     shown = {name: shown_uri(value) if isinstance(value, str) else value for name, value in parameters.items()}
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in sorted(shown.items())
-        if value is not None
+        if value is not None and name not in SAYS_NOTHING_OF_THE_MODEL
     }

@@ -104,6 +104,12 @@ def test_no_path_of_someones_machine_gets_into_a_proof():
     }
 
 
+def test_the_address_that_hears_of_a_run_is_not_published():
+    assert shown_parameters({"notify_webhook_url": "https://hooks.example.com/letmein", "train_seed": 1}) == {
+        "train_seed": 1
+    }
+
+
 def test_a_failed_verdict_is_told_as_one():
     failed = {**ORIGIN.verdict, "verdict": "fail", "metrics": {"accuracy": {**METRIC, "passed": False}, "f1": METRIC}}
     predicate = json.loads(evaluation_result(replace(ORIGIN, verdict=failed), MAKING, IMAGE).content)["predicate"]
