@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from instructlab_pipeline.cli.failures import print_json, told
-from instructlab_pipeline.cli.lineage import ledger_of
+from instructlab_pipeline.lineage import ledger_of
 
 ID_SHOWN = 12  # characters
 Record = Mapping[str, Any]
