@@ -147,10 +147,29 @@ def test_errors_and_broken_connections_cost_attempts_and_no_grade(context):
 def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
     with (
         TeacherServer(scripts={"mark": lambda asked: "I would rather not."}) as server,
-        pytest.raises(ServiceError, match="not one usable opinion") as caught,
+        pytest.raises(ServiceError, match="on not one of 60 questions two usable opinions") as caught,
     ):
         judged(server, context)
     assert "eval_judge_model" in caught.value.remedy
+
+
+def test_a_judge_that_grades_one_model_alone_compares_nothing_and_gives_no_verdict(context):
+    """Were the metric left out instead, the others could pass without it."""
+
+    def mark_the_base_alone(asked):
+        return mark(asked) if tags(asked)["answer"].startswith("w") else "I would rather not."
+
+    given = evidence()
+    given = replace(
+        given,
+        base=Responses(texts={item.id: "wrong" for item in given.items}),
+        tuned=Responses(texts={item.id: item.reference for item in given.items}),
+    )
+    with (
+        TeacherServer(scripts=SCRIPTS | {"mark": mark_the_base_alone}) as server,
+        pytest.raises(ServiceError, match="two usable opinions"),
+    ):
+        judged(server, context, given)
 
 
 def test_a_wrong_key_says_which_variable_holds_it(context, monkeypatch):

@@ -5,6 +5,7 @@ kept like good ones, so that running again asks nothing that was answered, and g
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,7 @@ def with_judgement(evidence: Evidence, metrics: Mapping[str, Metric], judge: Jud
     """The evidence and what the judge says about it, as far as the metrics want to know.
 
     Raises:
-        ServiceError: the judge is gone or wants no request of ours, or not one reply of it could be used.
+        ServiceError: the judge is gone or wants no request of ours, or on no item enough of use to compare the models.
     """
     wanted = {metric.source for metric in metrics.values()}
     open_items = [item for item in evidence.items if not item.choices]
@@ -88,8 +89,14 @@ def _chosen(evidence: Evidence, items: Sequence[Item], judge: Judge, context: Co
     )
 
 
-def _opinions(asked: Mapping[Any, Asked], read: Callable[[str], Any], judge: Judge, context: Context) -> dict[Any, Any]:
-    """An opinion for each question, None where all attempts were in vain; equal questions are asked once."""
+def _opinions(
+    asked: Mapping[tuple[str, str], Asked], read: Callable[[str], Any], judge: Judge, context: Context
+) -> dict[tuple[str, str], Any]:
+    """An opinion for each question, None where all attempts were in vain; equal questions are asked once.
+
+    Asked by (side, item): what has no item with an opinion on both sides compares nothing, and a metric that compares
+    nothing must not be left out of the verdict.
+    """
     journal = Journal(context.cache / "judgements" / f"{judge.model.replace('/', '_')}.jsonl")
     requests = {
         name: [question.request(judge.model, attempt) for attempt in range(ATTEMPTS)]
@@ -106,9 +113,10 @@ def _opinions(asked: Mapping[Any, Asked], read: Callable[[str], Any], judge: Jud
         _ask(judge, missing, journal, context)
     known = journal.replies()
     opinions = {name: _opinion(own, known, read) for name, own in requests.items()}
-    if asked and all(opinion is None for opinion in opinions.values()):
+    sides = Counter(item for (_, item), opinion in opinions.items() if opinion is not None)
+    if asked and 2 not in sides.values():
         raise ServiceError(
-            f"the judge {judge.model} gave not one usable opinion on {len(asked)} questions",
+            f"the judge {judge.model} gave on not one of {len(asked) // 2} questions two usable opinions",
             remedy="set eval_judge_model to a model that can reply with JSON; what it said is in "
             f"{journal.path}, which you may delete",
         )
