@@ -1,12 +1,22 @@
-"""What this machine has: memory for its workers, on the host and on GPUs. No torch is needed."""
+"""What this machine has for its workers: processors, memory on the host and on GPUs. No torch is needed."""
 
 import os
 import subprocess
 from pathlib import Path
 
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUP_PROCESSORS = Path("/sys/fs/cgroup/cpu.max")  # microseconds of work in each period, and the period
 _MIB = 1 << 20
 _ASK_S = 20.0
+
+
+def processors(quota: Path = _CGROUP_PROCESSORS) -> int:
+    """Those that this process may run on, or the limit of the container that we are in."""
+    allowed = len(os.sched_getaffinity(0))
+    if not quota.exists():
+        return allowed
+    work, period = quota.read_text().split()
+    return max(1, min(allowed, int(work) // int(period))) if work.isdecimal() else allowed
 
 
 def host_memory() -> int:

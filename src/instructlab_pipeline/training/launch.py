@@ -11,7 +11,7 @@ from instructlab_pipeline.errors import UsageError, WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.processes import run_worker
 from instructlab_pipeline.training.failure import OutOfMemory, full_disk, read_failure
-from instructlab_pipeline.training.hardware import gpu_memory, host_memory
+from instructlab_pipeline.training.hardware import gpu_memory, host_memory, processors
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.machines import Machines
 from instructlab_pipeline.training.memory import Demand, Limits, choose, sentence
@@ -118,7 +118,7 @@ def _attempt(job: TrainingJob, processes: Processes, machines: Machines, events:
         run_worker(
             [sys.executable, "-m", AGENT, str(job_file), *machines.torchrun()],
             log=job.log,
-            environment=worker_environment(processes, machines, num_cpus=len(os.sched_getaffinity(0))),
+            environment=worker_environment(processes, machines, num_cpus=processors()),
             on_tick=follower.follow,
             doing=f"{job.name} on {machines.workers_in_all} workers",
             grace_s=SAVING_S,

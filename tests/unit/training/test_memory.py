@@ -1,5 +1,7 @@
 """What a worker's memory is planned to hold, and that a model's files and its activations agree with the plan."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError, UsageError
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.training.hardware import gpu_memory, host_memory
+from instructlab_pipeline.training.hardware import gpu_memory, host_memory, processors
 from instructlab_pipeline.training.launch import Processes, fit
 from instructlab_pipeline.training.memory import Demand, Limits, choose, plan_memory, sentence
 from instructlab_pipeline.training.shape import Shape, read_shape
@@ -189,3 +191,10 @@ def test_the_machine_knows_its_memory(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("PATH", "")
     assert gpu_memory() == []
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
+def test_a_containers_limit_counts_as_its_processors(tmp_path, quota, expected):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert processors(tmp_path / "cpu.max") == (expected or len(os.sched_getaffinity(0)))
+    assert processors(tmp_path / "no-container") == len(os.sched_getaffinity(0))
