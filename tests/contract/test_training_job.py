@@ -48,8 +48,8 @@ def training(**changed):
     )
 
 
-def run(cluster, api, told=None, *, minutes=10.0):
-    patience = Patience(look_every_s=0.02, start_within_minutes=minutes)
+def run(cluster, api, told=None, *, minutes=10.0, again_after_s=0.02):
+    patience = Patience(again_after_s=again_after_s, start_within_minutes=minutes)
     run_job(training(), api, cluster, tell=(told if told is not None else []).append, patience=patience)
 
 
@@ -76,6 +76,14 @@ def ended(kind, reason="", message=""):
 
 def nothing(_server, _job):
     pass
+
+
+def cut(server, _job):
+    server.cut()
+
+
+def expire(server, _job):
+    server.expire()
 
 
 @APIS
@@ -183,7 +191,7 @@ def test_a_step_that_is_ended_takes_its_job_along(server, cluster, api):
 
     server.acts = [nothing, pods(api, "Pending", conditions=[{"type": "PodScheduled", "status": "False"}])]
     with pytest.raises(KeyboardInterrupt):
-        run_job(training(), api, cluster, tell=_after_the_first(interrupt), patience=Patience(look_every_s=0.02))
+        run_job(training(), api, cluster, tell=_after_the_first(interrupt), patience=Patience(again_after_s=0.02))
     assert [key for key in server.objects if key[0] != "events"] == []
 
 
@@ -197,9 +205,97 @@ def _after_the_first(tell):
 def test_an_api_server_that_is_away_for_a_moment_is_waited_for(server, cluster, api):
     def away(server, _job):
         server.outages = 3
+        server.cut()
 
     server.acts = [pods(api, "Running"), away, nothing, ended(api.succeeded)]
     run(cluster, api)
+
+
+@APIS
+def test_an_end_is_told_by_the_server_and_not_looked_for(server, cluster, api):
+    """Whoever had to look again here would do so after ten minutes, and the test would fail before."""
+    server.acts = [pods(api, "Running"), *[nothing] * 20, pods(api, "Succeeded"), ended(api.succeeded)]
+    run(cluster, api, again_after_s=600.0)
+    assert server.watches == 2
+    assert server.looks(api.plural) == 1
+
+
+@APIS
+@pytest.mark.parametrize("trouble", [cut, expire], ids=["cut", "expired"])
+def test_a_watch_that_breaks_is_begun_again_and_nothing_is_missed(server, cluster, api, trouble):
+    terminated = {"terminated": {"exitCode": 6, "reason": "Error", "finishedAt": "2026-01-01T00:00:00Z"}}
+    failed = pods(api, "Failed", containerStatuses=[{"name": "node", "state": terminated}])
+    server.acts = [pods(api, "Running"), trouble, nothing, failed, trouble, ended("Failed", "BackoffLimitExceeded")]
+    with pytest.raises(WorkerError, match=r"BackoffLimitExceeded(.|\n)*ended with exit code 6"):
+        run(cluster, api)
+    assert server.watches > 2
+    assert server.looks(api.plural) > 1
+
+
+@APIS
+def test_a_version_that_is_too_old_when_watching_begins_is_asked_for_anew(server, cluster, api):
+    def expire_between_list_and_watch(server, _job):
+        server.expire_at_next_watch = True
+        server.cut()
+
+    server.acts = [pods(api, "Running"), expire_between_list_and_watch, nothing, ended(api.succeeded)]
+    run(cluster, api)
+
+
+@APIS
+def test_a_watch_that_the_server_ends_goes_on_from_where_it_was(server, cluster, api):
+    server.longest_watch_s = 0.05
+    server.acts = [pods(api, "Running"), *[nothing] * 30, ended(api.succeeded)]
+    run(cluster, api)
+    assert server.watches > 3
+    assert server.looks(api.plural) == 1
+
+
+@APIS
+def test_whoever_may_not_watch_looks_again_and_again(server, cluster, api):
+    server.forbidden = {("watch", api.plural), ("watch", "pods")}
+    server.acts = [pods(api, "Running"), nothing, ended(api.succeeded)]
+    run(cluster, api)
+    assert server.watches == 0
+    assert server.looks(api.plural) > 2
+
+
+@APIS
+def test_whoever_may_not_even_list_is_told(server, cluster, api):
+    server.forbidden = {("list", "pods")}
+    with pytest.raises(UsageError, match="cannot list resource pods"):
+        run(cluster, api)
+
+
+@APIS
+def test_a_log_whose_connection_breaks_goes_on_without_a_line_lost_or_told_twice(server, cluster, api):
+    name = f"{NAME}-node-0-0"
+    server.logs = {name: ["step 1", "step 2", "step 3"]}
+    server.cut_logs_after = [2, 0]
+    told = []
+
+    def when_told(server, _job):
+        """The job ends once the whole log was told, however long that takes."""
+        last = f"[{name}] step 3"
+        server.acts.append(ended(api.succeeded) if last in told else when_told)
+
+    labels = {api.pod_label: NAME}
+    server.acts = [
+        lambda server, _job: server.put("pods", name, metadata={"labels": labels}, status={"phase": "Running"}),
+        when_told,
+    ]
+    run(cluster, api, told)
+    assert [line for line in told if line.startswith(f"[{name}]")] == [f"[{name}] step {n}" for n in (1, 2, 3)]
+
+
+@APIS
+def test_a_job_that_is_being_deleted_counts_as_deleted(server, cluster, api):
+    def deleting(_server, job):
+        job["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    server.acts = [pods(api, "Running"), deleting]
+    with pytest.raises(WorkerError, match="was deleted"):
+        run(cluster, api)
 
 
 def test_a_user_who_may_not_create_jobs_is_told(server, monkeypatch, tmp_path):

@@ -5,50 +5,33 @@ import itertools
 import yaml
 from aiohttp import web
 
-from servers import event_loop
+from servers.http_api import HttpApi
 
 ROOT = "/apis/v2beta1"
 TOKEN = "kfp-token-0815"
 
 
-class KfpApi:
+class KfpApi(HttpApi):
+    token = TOKEN
+
     def __init__(self):
+        super().__init__()
         self.packages = {}  # version's name -> the package's documents
         self.runs = []
-        self.states = {}  # run -> state
         self._numbers = itertools.count(1)
-        self._running = event_loop.in_thread(self._serve)
 
-    def __enter__(self):
-        self._running.__enter__()
-        return self
-
-    def __exit__(self, *failure):
-        self._running.__exit__(*failure)
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    async def _serve(self, ready, stop):
-        app = web.Application(middlewares=[_gate], client_max_size=16 << 20)
-        app.router.add_get(f"{ROOT}/healthz", self._health)
-        app.router.add_get(f"{ROOT}/pipelines", self._pipelines)
-        app.router.add_post(f"{ROOT}/pipelines/upload", self._upload)
-        app.router.add_post(f"{ROOT}/pipelines/upload_version", self._upload)
-        app.router.add_get(f"{ROOT}/pipelines/{{id}}/versions", self._versions)
-        app.router.add_get(f"{ROOT}/experiments", self._experiments)
-        app.router.add_post(f"{ROOT}/experiments", self._experiment)
-        app.router.add_post(f"{ROOT}/runs", self._run)
-        app.router.add_get(f"{ROOT}/runs/{{id}}", self._state)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        ready()
-        await stop.wait()
-        await runner.cleanup()
+    def routes(self):
+        return [
+            web.get(f"{ROOT}/healthz", self._health),
+            web.get(f"{ROOT}/pipelines", self._pipelines),
+            web.post(f"{ROOT}/pipelines/upload", self._upload),
+            web.post(f"{ROOT}/pipelines/upload_version", self._upload),
+            web.get(f"{ROOT}/pipelines/{{id}}/versions", self._versions),
+            web.get(f"{ROOT}/experiments", self._experiments),
+            web.post(f"{ROOT}/experiments", self._experiment),
+            web.post(f"{ROOT}/runs", self._run),
+            web.get(f"{ROOT}/runs/{{id}}", self._state),
+        ]
 
     async def _health(self, _request):
         return web.json_response({"multi_user": False})
@@ -84,10 +67,3 @@ class KfpApi:
             return web.json_response({"message": "run not found"}, status=404)
         tasks = [{"display_name": "prepare", "state": "SUCCEEDED"}, {"display_name": "sdg", "state": "RUNNING"}]
         return web.json_response({**run, "state": "RUNNING", "run_details": {"task_details": tasks}})
-
-
-@web.middleware
-async def _gate(request, handler):
-    if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-        return web.json_response({"message": "who are you"}, status=401)
-    return await handler(request)

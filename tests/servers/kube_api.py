@@ -4,67 +4,63 @@
         monkeypatch.setenv("KUBECONFIG", api.kubeconfig(tmp_path))
         api.acts = [pending, running, complete]
 
-It serves discovery, create, get, list (by labels), delete, pods' logs and SelfSubjectAccessReview; what it is sent of
-training jobs it checks against Kubeflow's own models. It has no controllers: each time the job is looked at, the next
-of `acts` is called with the server and the job, and plays them.
+It serves discovery, create, get, list and watch (by labels, or a name), delete, pods' logs and access reviews; what it
+is sent of training jobs it checks against Kubeflow's own models. It has no controllers: whenever somebody who watches
+(or, where nobody may, lists) jobs has been told everything, the next of `acts` is called with the server and the job,
+and plays them.
 """
 
+import asyncio
+import copy
 import itertools
 import json
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
-import yaml
 from aiohttp import web
 
-from servers import event_loop
+from servers.kubernetes_server import NAMESPACE, KubernetesServer, status
 
-TOKEN = "loopback-token"
-NAMESPACE = "data-science-project"
 TRAINER, TRAINING, AUTHORIZATION = "trainer.kubeflow.org/v1alpha1", "kubeflow.org/v1", "authorization.k8s.io/v1"
+STORAGE = "storage.k8s.io/v1"
 KINDS = {
     TRAINER: {"trainjobs": "TrainJob", "trainingruntimes": "TrainingRuntime"},
     TRAINING: {"pytorchjobs": "PyTorchJob"},
-    "storage.k8s.io/v1": {"storageclasses": "StorageClass"},
-    "v1": {"pods": "Pod", "events": "Event", "secrets": "Secret", "nodes": "Node", "configmaps": "ConfigMap"},
+    STORAGE: {"storageclasses": "StorageClass", "csistoragecapacities": "CSIStorageCapacity"},
+    "v1": {
+        "pods": "Pod",
+        "events": "Event",
+        "secrets": "Secret",
+        "nodes": "Node",
+        "configmaps": "ConfigMap",
+        "persistentvolumes": "PersistentVolume",
+    },
 }
 JOBS = ("trainjobs", "pytorchjobs")
+VERBS = {"POST": "create", "DELETE": "delete", "PATCH": "patch"}
+ENDED = ("Complete", "Succeeded", "Failed")
+TICK_S = 0.01
+FIRST_LINE = datetime(2026, 1, 1, tzinfo=UTC)  # of a log; a second passes from line to line
 
 
-class KubeApi:
+class KubeApi(KubernetesServer):
     def __init__(self, *, served=(TRAINER, TRAINING)):
         """`served`: the APIs of training operators that the cluster has."""
-        self.served = {AUTHORIZATION, "v1", "storage.k8s.io/v1", *served}
+        super().__init__()
+        self.served = {AUTHORIZATION, "v1", STORAGE, *served}
         self.objects = {}  # (plural, name) -> object
         self.logs = {}  # pod -> lines
+        self.cut_logs_after = []  # so many lines of the next logs that are followed
         self.acts = []
-        self.forbidden = set()  # (verb, resource)
-        self.requests = []
+        self.forbidden = set()  # (verb, resource) that the caller may not
+        self.forbidden_to = {}  # another user -> the same
         self.outages = 0  # how many of the next requests fail
+        self.longest_watch_s = 60.0  # before the server ends it
+        self.expire_at_next_watch = False
         self._uids = itertools.count(1)
-        self._running = event_loop.in_thread(self._serve)
-
-    def __enter__(self):
-        self._running.__enter__()
-        return self
-
-    def __exit__(self, *failure):
-        self._running.__exit__(*failure)
-
-    def kubeconfig(self, folder, *, token=TOKEN):
-        """The path of a kubeconfig whose current context is this server."""
-        path = folder / "kubeconfig"
-        context = {"cluster": "loopback", "user": "tester", "namespace": NAMESPACE}
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "current-context": "loopback",
-                    "clusters": [{"name": "loopback", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-                    "users": [{"name": "tester", "user": {"token": token}}],
-                    "contexts": [{"name": "loopback", "context": context}],
-                }
-            )
-        )
-        return str(path)
+        self._history = _History(self.objects)
+        self._cuts = 0
+        self._watched = []  # the kinds, one for each watch that was begun
 
     def put(self, plural, name, **fields):
         """Have an object there; a later call replaces the fields that it names."""
@@ -95,40 +91,49 @@ class KubeApi:
             if (called, resource) == (method, plural) and name is not None
         ]
 
-    async def _serve(self, ready, stop):
-        app = web.Application(middlewares=[self._gate])
+    @property
+    def watches(self):
+        """How many were begun."""
+        return len(self._watched)
+
+    def looks(self, plural):
+        """How often objects of this kind were listed."""
+        return self.requests.count(("GET", plural, None)) - self._watched.count(plural)
+
+    def cut(self):
+        """Every connection over which somebody watches breaks, as when a load balancer is replaced."""
+        self._cuts += 1
+
+    def expire(self):
+        """Forget what was before now: whoever watches from there is told so (410), and has to list again."""
+        self._history.forget()
+
+    def routes(self):
         for group in KINDS:
             root = f"/api/{group}" if group == "v1" else f"/apis/{group}"
-            app.router.add_get(root, self._resources)
+            yield web.get(root, self._resources)
             for place in (f"{root}/namespaces/{NAMESPACE}", root):
-                app.router.add_get(f"{place}/{{plural}}", self._list)
-                app.router.add_post(f"{place}/{{plural}}", self._create)
-                app.router.add_get(f"{place}/{{plural}}/{{name}}", self._get)
-                app.router.add_delete(f"{place}/{{plural}}/{{name}}", self._delete)
-        app.router.add_get(f"/api/v1/namespaces/{NAMESPACE}/pods/{{name}}/log", self._log)
-        app.router.add_post(f"/apis/{AUTHORIZATION}/selfsubjectaccessreviews", self._review)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        ready()
-        await stop.wait()
-        await runner.cleanup()
+                yield web.get(f"{place}/{{plural}}", self._list)
+                yield web.post(f"{place}/{{plural}}", self._create)
+                yield web.get(f"{place}/{{plural}}/{{name}}", self._get)
+                yield web.delete(f"{place}/{{plural}}/{{name}}", self._delete)
+        yield web.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{{name}}/log", self._log)
+        yield web.post(f"/apis/{AUTHORIZATION}/selfsubjectaccessreviews", self._review)
+        yield web.post(f"/apis/{AUTHORIZATION}/subjectaccessreviews", self._review)
 
-    @web.middleware
-    async def _gate(self, request, handler):
+    async def stopped(self, request):
         if self.outages:
             self.outages -= 1
-            return _status(503, "ServiceUnavailable", "the server is currently unable to handle the request")
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return _status(401, "Unauthorized", "Unauthorized")
+            return self.refusal(503, "ServiceUnavailable", "the server is currently unable to handle the request")
         group = request.path.removeprefix("/apis/").removeprefix("/api/")
         if not any(group == served or group.startswith(f"{served}/") for served in self.served):
-            return _status(404, "NotFound", "the server could not find the requested resource")
+            return self.refusal(404, "NotFound", "the server could not find the requested resource")
+        verb, resource = _verb(request), _resource(request)
+        if (verb, resource) in self.forbidden:
+            return self.refusal(403, "Forbidden", f"User tester cannot {verb} resource {resource}")
         info = request.match_info
         self.requests.append((request.method, info.get("plural"), info.get("name")))
-        return await handler(request)
+        return await super().stopped(request)
 
     async def _resources(self, request):
         group = request.path.removeprefix("/apis/").removeprefix("/api/")
@@ -136,21 +141,61 @@ class KubeApi:
         return web.json_response({"kind": "APIResourceList", "groupVersion": group, "resources": resources})
 
     async def _list(self, request):
-        wanted = dict(pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair)
-        found = [
-            thing
-            for (plural, _), thing in self.objects.items()
-            if plural == request.match_info["plural"] and wanted.items() <= thing["metadata"].get("labels", {}).items()
-        ]
-        return web.json_response({"kind": "List", "items": found})
+        if request.query.get("watch") == "true":
+            return await self._watch(request)
+        plural = request.match_info["plural"]
+        if plural in JOBS and ("watch", plural) in self.forbidden:
+            self._play(plural)
+        self._history.settle()
+        found = [thing for (kind, _), thing in self.objects.items() if kind == plural and _is_chosen(thing, request)]
+        return web.json_response(
+            {"kind": "List", "metadata": {"resourceVersion": str(self._history.version)}, "items": found}
+        )
+
+    async def _watch(self, request):
+        """Events as they come, until the time that was asked for is over, or the server has enough."""
+        plural, since = request.match_info["plural"], int(request.query["resourceVersion"])
+        if self.expire_at_next_watch:
+            self.expire_at_next_watch = False
+            self.expire()
+        if since < self._history.oldest:
+            return self.refusal(410, "Expired", f"too old resource version: {since} ({self._history.oldest})")
+        self._watched.append(plural)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        asked_s, cuts = float(request.query.get("timeoutSeconds", "60")), self._cuts
+        ends = time.monotonic() + min(asked_s, self.longest_watch_s)
+        while time.monotonic() < ends and since >= self._history.oldest:
+            self._history.settle()
+            for version, kind, happened, thing in self._history.after(since):
+                if kind == plural and _is_chosen(thing, request):
+                    await _tell(response, happened, thing)
+                since = version
+            if cuts != self._cuts:
+                request.transport.abort()
+                return response
+            if plural in JOBS:
+                self._play(plural)
+            await asyncio.sleep(TICK_S)
+        if since < self._history.oldest:
+            await _tell(response, "ERROR", status(410, "Expired", f"too old resource version: {since}"))
+        elif request.query.get("allowWatchBookmarks") == "true":
+            await _tell(response, "BOOKMARK", {"metadata": {"resourceVersion": str(since)}})
+        return response
+
+    def _play(self, plural):
+        job = next((thing for (kind, _), thing in self.objects.items() if kind == plural), None)
+        if job is not None and self.acts:
+            self.acts.pop(0)(self, job)
 
     async def _create(self, request):
         body, plural = await request.json(), request.match_info["plural"]
         name = body["metadata"]["name"]
         if (plural, name) in self.objects:
-            return _status(409, "AlreadyExists", f'{plural} "{name}" already exists')
+            return self.refusal(409, "AlreadyExists", f'{plural} "{name}" already exists')
         if fault := fault_of(body):
-            return _status(422, "Invalid", fault)
+            return self.refusal(422, "Invalid", fault)
         self.requests[-1] = ("POST", plural, name)
         body["metadata"]["uid"] = f"uid-{next(self._uids)}"
         self.objects[plural, name] = body
@@ -159,29 +204,118 @@ class KubeApi:
     async def _get(self, request):
         plural, name = request.match_info["plural"], request.match_info["name"]
         found = self.objects.get((plural, name))
-        if found is not None and plural in JOBS and self.acts:
-            self.acts.pop(0)(self, found)
-            found = self.objects.get((plural, name))
-        return web.json_response(found) if found is not None else _missing(plural, name)
+        return web.json_response(found) if found is not None else self._missing(plural, name)
 
     async def _delete(self, request):
         plural, name = request.match_info["plural"], request.match_info["name"]
         if self.objects.pop((plural, name), None) is None:
-            return _missing(plural, name)
+            return self._missing(plural, name)
         if plural in JOBS:  # the garbage collector takes its pods
-            self.objects = {key: thing for key, thing in self.objects.items() if key[0] != "pods"}
+            for key in [key for key in self.objects if key[0] == "pods"]:
+                del self.objects[key]
         return web.json_response({"kind": "Status", "status": "Success"})
 
     async def _log(self, request):
-        lines = self.logs.get(request.match_info["name"], [])
-        return web.Response(text="".join(f"{line}\n" for line in lines))
+        """Lines after `sinceTime`; followed for as long as the pod runs, unless the connection breaks before."""
+        name, query = request.match_info["name"], request.query
+        following = query.get("follow") == "true"
+        breaks_at = self.cut_logs_after.pop(0) if following and self.cut_logs_after else None
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        number = 0
+        while True:
+            for line in self.logs.get(name, [])[number:]:
+                if number == breaks_at:
+                    request.transport.abort()
+                    return response
+                stamp = (FIRST_LINE + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+                number += 1
+                if stamp >= query.get("sinceTime", ""):
+                    stamped = f"{stamp} {line}" if query.get("timestamps") == "true" else line
+                    await response.write(f"{stamped}\n".encode())
+            if not following or not self._runs(name):
+                return response
+            await asyncio.sleep(TICK_S)
+
+    def _runs(self, pod):
+        is_running = self.objects.get(("pods", pod), {}).get("status", {}).get("phase") == "Running"
+        jobs = [
+            thing
+            for (kind, _), thing in self.objects.items()
+            if kind in JOBS and "deletionTimestamp" not in thing["metadata"]
+        ]
+        ended = [each["type"] in ENDED for job in jobs for each in job.get("status", {}).get("conditions", ())]
+        return bool(is_running and jobs and not any(ended))
 
     async def _review(self, request):
         body = await request.json()
         asked = body["spec"]["resourceAttributes"]
         resource = "/".join(word for word in (asked["resource"], asked.get("subresource", "")) if word)
-        allowed = (asked["verb"], resource) not in self.forbidden
-        return web.json_response({**body, "status": {"allowed": allowed}}, status=201)
+        user = body["spec"].get("user")
+        forbidden = self.forbidden if user is None else self.forbidden_to.get(user, set())
+        return web.json_response(
+            {**body, "status": {"allowed": (asked["verb"], resource) not in forbidden}}, status=201
+        )
+
+    def _missing(self, plural, name):
+        return self.refusal(404, "NotFound", f'{plural} "{name}" not found')
+
+
+class _History:
+    """What became of the objects, told from how they are each time that somebody looks."""
+
+    def __init__(self, objects):
+        self.objects, self.version, self.oldest = objects, 1, 0
+        self._events = []  # (version, plural, ADDED | MODIFIED | DELETED, the object then)
+        self._known = {}  # key -> (text, object)
+
+    def settle(self):
+        for key, thing in list(self.objects.items()):
+            metadata = {name: value for name, value in thing["metadata"].items() if name != "resourceVersion"}
+            text = json.dumps({**thing, "metadata": metadata}, sort_keys=True)
+            if key not in self._known or self._known[key][0] != text:
+                self._happened("MODIFIED" if key in self._known else "ADDED", key, thing)
+                self._known[key] = (text, copy.deepcopy(thing))
+        for key in [key for key in self._known if key not in self.objects]:
+            self._happened("DELETED", key, self._known.pop(key)[1])
+
+    def _happened(self, event, key, thing):
+        self.version += 1
+        thing["metadata"]["resourceVersion"] = str(self.version)
+        self._events.append((self.version, key[0], event, copy.deepcopy(thing)))
+
+    def after(self, version):
+        return [event for event in self._events if event[0] > version]
+
+    def forget(self):
+        self.settle()
+        self.version += 1
+        self.oldest = self.version
+
+
+async def _tell(response, event, thing):
+    await response.write(json.dumps({"type": event, "object": thing}).encode() + b"\n")
+
+
+def _is_chosen(thing, request):
+    labels = dict(pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair)
+    name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+    return labels.items() <= thing["metadata"].get("labels", {}).items() and name in ("", thing["metadata"]["name"])
+
+
+def _verb(request):
+    if request.method in VERBS:
+        return VERBS[request.method]
+    if "name" in request.match_info:
+        return "get"
+    return "watch" if request.query.get("watch") == "true" else "list"
+
+
+def _resource(request):
+    if request.path.endswith("/log"):
+        return "pods/log"
+    return request.match_info.get("plural") or request.path.rpartition("/")[2]
 
 
 def fault_of(body):
@@ -199,19 +333,3 @@ def fault_of(body):
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _missing(plural, name):
-    return _status(404, "NotFound", f'{plural} "{name}" not found')
-
-
-def _status(code, reason, message):
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "code": code,
-        "reason": reason,
-        "message": message,
-    }
-    return web.Response(status=code, text=json.dumps(body), content_type="application/json")

@@ -14,11 +14,18 @@ from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
 SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MERGE_PATCH = "application/merge-patch+json"
 TIMEOUT_S = 30.0
-NOT_FOUND = 404
+WATCH_S = 60  # how long one request watches; the next one goes on from there
+NOT_FOUND, GONE = 404, 410
+
+Objects = list[dict[str, Any]]
 
 
 class NotFoundError(UsageError):
     """There is no such object, or no such API."""
+
+
+class ExpiredError(ServiceError):
+    """The API server has forgotten the version to watch from: list again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +45,28 @@ class Cluster:
         except NotFoundError:
             return None
 
-    def list(self, path: str, **selectors: str) -> list[dict[str, Any]]:
+    def list(self, path: str, **selectors: str) -> Objects:
         """`selectors`: labelSelector, fieldSelector."""
-        return list(self.get(f"{path}?{urlencode(selectors)}").get("items") or ())
+        return self.listed(path, **selectors)[0]
+
+    def listed(self, path: str, **selectors: str) -> tuple[Objects, str]:
+        """The objects, and the version that they are: what `watch` goes on from."""
+        answer = self.get(f"{path}?{urlencode(selectors)}")
+        return answer.get("items") or [], str(answer["metadata"].get("resourceVersion", ""))
+
+    def watch(self, path: str, version: str, **selectors: str) -> Iterator[dict[str, Any]]:
+        """What happens after `version`, as {"type", "object"}, until the server ends it, as it does after a while.
+
+        Raises:
+            ExpiredError: the server does not know `version` any more. ServiceError: the connection broke.
+        """
+        asked = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_S)}
+        query = urlencode({**selectors, **asked, "resourceVersion": version})
+        for line in self.lines(f"{path}?{query}", silent_s=WATCH_S + TIMEOUT_S):
+            event = _event(line, path)
+            if event["type"] == "ERROR":
+                raise _refused(f"watching {path}", event["object"].get("code", 0), event["object"].get("message", ""))
+            yield event
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._call("POST", path, body=body, content_type="application/json")
@@ -51,11 +77,16 @@ class Cluster:
         with suppress(NotFoundError):
             self._call("DELETE", path, body=body, content_type="application/json")
 
-    def lines(self, path: str) -> Iterator[str]:
-        """The lines of a text, such as a log that is followed, as they come."""
+    def lines(self, path: str, *, silent_s: float | None = None) -> Iterator[str]:
+        """The lines of a text, such as a log that is followed, as they come; `silent_s`: the longest silence."""
         with kubernetes_boundary(f"GET {path} on {self.client.configuration.host}"):
             answer, _, _ = self.client.call_api(
-                path, "GET", auth_settings=["BearerToken"], response_type="str", _preload_content=False
+                path,
+                "GET",
+                auth_settings=["BearerToken"],
+                response_type="str",
+                _preload_content=False,
+                _request_timeout=(TIMEOUT_S, silent_s),
             )
             rest = b""
             for piece in answer.stream(amt=None):
@@ -149,11 +180,21 @@ def _refused(doing: str, status: int, message: str) -> PipelineError:
         return NotFoundError(
             f"{doing}: not found: {message}", remedy="check the name and the namespace; is deploy/ applied there?"
         )
+    if status == GONE:
+        return ExpiredError(f"{doing}: {message}", remedy="list the objects again, and watch from there")
     if status in (400, 409, 422):
         return UsageError(f"{doing}: refused: {message}", remedy="change what the message names, then try again")
     return ServiceError(
         f"{doing}: status {status}: {message}", remedy="run the same command again when the API server is well"
     )
+
+
+def _event(line: str, path: str) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise ServiceError(f"watching {path}: the connection broke", remedy="watch again") from error
+    return event
 
 
 def _message(error: Any) -> str:

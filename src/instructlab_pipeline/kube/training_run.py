@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from queue import Empty
 from typing import Any
+from urllib.parse import quote
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
 from instructlab_pipeline.kube.connection import Cluster
@@ -23,18 +25,19 @@ from instructlab_pipeline.kube.training_job import (
     train_job,
     training_runtime,
 )
-from instructlab_pipeline.kube.training_state import Seen, State, state_of, stuck
+from instructlab_pipeline.kube.training_state import Seen, State, failure, state_of, stuck
+from instructlab_pipeline.kube.watching import Collection, news_of
 
 Tell = Callable[[str], None]
 MOST_OUTAGE_S = 300.0  # an API server may be away for so long: masters are upgraded one after the other
-LOG_TAIL_S = 2.0  # for the last lines of a log that is followed
+LOG_TAIL_S = 5.0  # for the last lines of the logs that are followed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How often to look, and how long pods may fail to start."""
+    """`again_after_s`: before a watch that ended, or a question that failed, is tried again."""
 
-    look_every_s: float = 5.0
+    again_after_s: float = 2.0
     start_within_minutes: float = 10.0
 
 
@@ -63,7 +66,7 @@ def run_job(training: Training, api: Api, cluster: Cluster, *, tell: Tell, patie
         PipelineError: it failed, could not start, or was deleted; the message has the events that explain it.
         ServiceError: the API server was away for too long.
     """
-    follower = LogFollower(cluster=cluster, namespace=training.namespace, tell=tell)
+    follower = LogFollower(cluster=cluster, namespace=training.namespace, tell=tell, patience=patience)
     _make_or_find(training, api, cluster, tell)
     with _taken_along(training, api, cluster):
         waiting = Waiting(tell=tell)
@@ -73,11 +76,14 @@ def run_job(training: Training, api: Api, cluster: Cluster, *, tell: Tell, patie
             if state.phase != "going":
                 break
             if waiting.seconds(state) > patience.start_within_minutes * 60:
+                explained = _explained(seen, training, cluster)
                 _remove(training, api, cluster)
-                raise stuck(seen, state, patience.start_within_minutes)
+                raise stuck(explained, state, patience.start_within_minutes)
+    last = _at_the_end(seen, training, api, cluster)
+    follower.follow(last.pods)
     follower.finish()
-    if state.error is not None:
-        raise state.error
+    if state.phase == "failed":
+        raise failure(_explained(last, training, cluster))
 
 
 def remove_jobs(cluster: Cluster, namespace: str, selector: str) -> list[str]:
@@ -94,11 +100,9 @@ def remove_jobs(cluster: Cluster, namespace: str, selector: str) -> list[str]:
 def _make_or_find(training: Training, api: Api, cluster: Cluster, tell: Tell) -> None:
     place = api.path(training.namespace, training.name)
     found = cluster.find(place)
-    if found is not None and not found["metadata"].get("deletionTimestamp"):
-        state = state_of(Seen(job=found, pods=(), events=()), api)
-        if state.phase == "going":
-            tell(f"{api.kind} {training.name} is at work already: going on with it")
-            return
+    if found is not None and state_of(Seen(job=found), api).phase == "going":
+        tell(f"{api.kind} {training.name} is at work already: going on with it")
+        return
     if found is not None:
         _remove(training, api, cluster)
         _wait_until_gone(place, cluster)
@@ -138,32 +142,53 @@ def _taken_along(training: Training, api: Api, cluster: Cluster) -> Iterator[Non
 
 
 def _looks(training: Training, api: Api, cluster: Cluster, patience: Patience) -> Iterator[Seen]:
-    """One look after another; an API server that is away for a while is waited for."""
-    last = time.monotonic()
-    while True:
-        try:
-            seen = _look(training, api, cluster)
-        except ServiceError:
-            if time.monotonic() - last > MOST_OUTAGE_S:
-                raise
-        else:
-            last = time.monotonic()
-            yield seen
-        time.sleep(patience.look_every_s)
+    """What is known of the job, whenever that changes; and now and then, as waiting too is something to see.
+
+    An API server that is away for a while is waited for.
+    """
+    known: dict[str, list[Any]] = {}
+    heard = time.monotonic()
+    with news_of(cluster, _collections(training, api), pause_s=patience.again_after_s) as news:
+        while True:
+            with suppress(Empty):
+                name, found = news.get(timeout=patience.again_after_s)
+                if isinstance(found, list):
+                    known[name], heard = found, time.monotonic()
+                elif not isinstance(found, ServiceError) or time.monotonic() - heard > MOST_OUTAGE_S:
+                    raise found
+            if known.keys() == {"job", "pods"}:
+                yield Seen(job=next(iter(known["job"]), None), pods=known["pods"])
 
 
-def _look(training: Training, api: Api, cluster: Cluster) -> Seen:
-    core = f"/api/v1/namespaces/{training.namespace}"
-    job = cluster.find(api.path(training.namespace, training.name))  # first, so that at its end all its pods are seen
-    pods = cluster.list(f"{core}/pods", labelSelector=f"{api.pod_label}={training.name}")
-    names = {training.name, *(pod["metadata"]["name"] for pod in pods)}
-    events = [
-        event
-        for event in cluster.list(f"{core}/events")
-        if event["involvedObject"].get("name", "") in names
-        or event["involvedObject"].get("name", "").startswith(f"{training.name}-")
-    ]
-    return Seen(job=job, pods=pods, events=events)
+def _collections(training: Training, api: Api) -> dict[str, Collection]:
+    return {
+        "job": Collection(
+            path=api.path(training.namespace), selectors={"fieldSelector": f"metadata.name={training.name}"}
+        ),
+        "pods": Collection(
+            path=f"/api/v1/namespaces/{training.namespace}/pods",
+            selectors={"labelSelector": f"{api.pod_label}={training.name}"},
+        ),
+    }
+
+
+def _at_the_end(seen: Seen, training: Training, api: Api, cluster: Cluster) -> Seen:
+    """With its pods as they are now: the end of the job may be known before that of its pods."""
+    pods = _collections(training, api)["pods"]
+    with suppress(ServiceError):
+        return replace(seen, pods=cluster.list(pods.path, **pods.selectors) or seen.pods)
+    return seen
+
+
+def _explained(seen: Seen, training: Training, cluster: Cluster) -> Seen:
+    """With the events about the job, and about what it consists of: all of their names begin with its own."""
+    names = {pod["metadata"]["name"] for pod in seen.pods}
+    with suppress(ServiceError):
+        events = cluster.list(f"/api/v1/namespaces/{training.namespace}/events")
+        about = [(event, event["involvedObject"].get("name", "")) for event in events]
+        told = [event for event, name in about if name in names or f"{name}-".startswith(f"{training.name}-")]
+        return replace(seen, events=told)
+    return seen
 
 
 @dataclass(kw_only=True)
@@ -192,22 +217,55 @@ class LogFollower:
     cluster: Cluster
     namespace: str
     tell: Tell
+    patience: Patience
     _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
+    _over: threading.Event = field(default_factory=threading.Event)
 
     def follow(self, pods: Any) -> None:
+        """What pods there are now: logs of those that run go on."""
+        phases = {_identity(pod): pod.get("status", {}).get("phase") for pod in pods}
+        self._running = {identity for identity, phase in phases.items() if phase == "Running"}
         for pod in pods:
-            key = pod["metadata"].get("uid") or pod["metadata"]["name"]
-            if key not in self._threads and pod.get("status", {}).get("phase") in {"Running", "Succeeded", "Failed"}:
+            identity = _identity(pod)
+            if identity not in self._threads and phases[identity] in {"Running", "Succeeded", "Failed"}:
                 name = pod["metadata"]["name"]
-                thread = threading.Thread(target=self._follow, args=(name,), daemon=True, name=f"log of {name}")
-                self._threads[key] = thread
+                thread = threading.Thread(
+                    target=self._follow, args=(name, identity), daemon=True, name=f"log of {name}"
+                )
+                self._threads[identity] = thread
                 thread.start()
 
     def finish(self) -> None:
+        self._running = set()
+        self._over.set()
+        give_up = time.monotonic() + LOG_TAIL_S
         for thread in self._threads.values():
-            thread.join(LOG_TAIL_S)
+            thread.join(max(0.0, give_up - time.monotonic()))
 
-    def _follow(self, name: str) -> None:
+    def _follow(self, name: str, identity: str) -> None:
+        """A connection that breaks is made again; what was told is not told twice."""
+        told = ""
+        while True:
+            for stamp, text in self._lines(name, told):
+                self.tell(f"[{name}] {text}")
+                told = stamp
+            if identity not in self._running:
+                return
+            self._over.wait(self.patience.again_after_s)
+
+    def _lines(self, name: str, told: str) -> Iterator[tuple[str, str]]:
+        """Each line with the time at which it was written, from after `told`."""
         with suppress(PipelineError):  # a pod that went away took its log along: its end is told by its job
-            for line in self.cluster.lines(f"/api/v1/namespaces/{self.namespace}/pods/{name}/log?follow=true"):
-                self.tell(f"[{name}] {line}")
+            for line in self.cluster.lines(self._place(name, told)):
+                stamp, _, text = line.partition(" ")
+                if stamp > told:
+                    yield stamp, text
+
+    def _place(self, name: str, told: str) -> str:
+        since = f"&sinceTime={quote(told)}" if told else ""
+        return f"/api/v1/namespaces/{self.namespace}/pods/{name}/log?follow=true&timestamps=true{since}"
+
+
+def _identity(pod: Any) -> str:
+    return str(pod["metadata"].get("uid") or pod["metadata"]["name"])

@@ -20,6 +20,7 @@ HOPELESS = (
     "InvalidImageName",
     "RunContainerError",
 )
+FAILED = "Failed"  # the condition, for both kinds of job
 MOST_EVENTS = 10
 OF_EXIT_CODE: Mapping[int, type[PipelineError]] = {
     kind.exit_code: kind for kind in (UsageError, SourceError, ServiceError)
@@ -28,35 +29,38 @@ OF_EXIT_CODE: Mapping[int, type[PipelineError]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One look at a job. `job` is None when somebody deleted it."""
+    """One look at a job. `job` is None when somebody deleted it; `events` are asked for where they are to explain."""
 
     job: Object | None
-    pods: Sequence[Object]
-    events: Sequence[Object]
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+
+    @property
+    def conditions(self) -> Mapping[str, Object]:
+        """Of the job, by type, as far as they hold."""
+        status = (self.job or {}).get("status", {})
+        return {each["type"]: each for each in status.get("conditions", ()) if each.get("status") == "True"}
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.job is None or "deletionTimestamp" in self.job["metadata"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`waits`: what its pods wait for, in a sentence; empty where nothing is in the way. `error`: why it failed."""
+    """`waits`: what its pods wait for, in a sentence; empty where nothing is in the way."""
 
     phase: Literal["going", "done", "failed"]
     waits: str = ""
     hopeless: bool = False
-    error: PipelineError | None = None
 
 
 def state_of(seen: Seen, api: Api) -> State:
-    if seen.job is None:
-        return State(
-            phase="failed",
-            error=WorkerError("the training job was deleted", remedy="run the same step again: it goes on"),
-        )
-    conditions = {each["type"]: each for each in seen.job.get("status", {}).get("conditions", ())}
-    if _holds(conditions.get(api.succeeded)):
+    if api.succeeded in seen.conditions:
         return State(phase="done")
-    if _holds(failed := conditions.get("Failed")):
-        return State(phase="failed", error=_failure(failed or {}, seen))
-    if _holds(conditions.get("Suspended")):
+    if seen.is_deleted or FAILED in seen.conditions:
+        return State(phase="failed")
+    if "Suspended" in seen.conditions:
         return State(phase="going")  # a queue holds it back: that is no fault
     waits = list(_waits(seen))
     return State(
@@ -78,12 +82,11 @@ def stuck(seen: Seen, state: State, minutes: float) -> PipelineError:
     )
 
 
-def _holds(condition: Object | None) -> bool:
-    return condition is not None and condition.get("status") == "True"
-
-
-def _failure(condition: Object, seen: Seen) -> PipelineError:
-    """In the terms of the pod that ended first, with the events that explain it."""
+def failure(seen: Seen) -> PipelineError:
+    """Why the job failed: in the terms of the pod that ended first, with the events that explain it."""
+    if FAILED not in seen.conditions:
+        return WorkerError("the training job was deleted", remedy="run the same step again: it goes on")
+    condition = seen.conditions[FAILED]
     ends = sorted(_ends(seen.pods), key=lambda end: end.finished)
     because = ": ".join(word for word in (condition.get("reason"), condition.get("message")) if word)
     told = "".join(f"\n  {end.sentence}" for end in ends)
