@@ -1,7 +1,8 @@
-"""The compiled pipeline's own components, run by Kubeflow's local runner through S3 to a published image."""
+"""The compiled pipeline's own components, run by Kubeflow's local runner on the demo's inputs, from S3 to an image."""
 
 import json
 import os
+import shutil
 import signal
 import threading
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from instructlab_pipeline.kube.inputs import arguments
 from instructlab_pipeline.kube.package import Package, pipeline
 from instructlab_pipeline.params.layers import resolve
 from servers.command import command, descendants
-from servers.small_world import small_world
+from servers.demo_world import PARAMETERS, demo_world
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,39 +26,55 @@ pytestmark = [
 ]
 
 IMAGE = "registry.example.com/python/instructlab-pipeline:1"  # the local runner wants a Python in its name
+RUN = "s3://models/runs/first"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    with small_world(tmp_path_factory.mktemp("world")) as servers:
+    with demo_world(tmp_path_factory.mktemp("world")) as servers:
         yield servers
 
 
-@pytest.fixture
-def run_pipeline(world, monkeypatch, tmp_path):
-    """Run the package on the small world's parameters, with its run in the bucket; what is changed are inputs."""
+@pytest.fixture(scope="module")
+def single(world):
+    """The same run on one machine, in one process."""
+    words = ("run", "--run-dir", "runs/single", "--params", PARAMETERS, "--json")
+    done = command(*words, folder=world.folder, environment={**world.outside, **world.parameters})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """Where steps work, and where Kubeflow keeps what they hand over."""
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="module")
+def run_pipeline(world, scratch):
+    """Run the package on the demo's parameters, with its run in the bucket; what is changed are inputs."""
     from kfp import local
 
-    outside = ("AWS_", "OPENAI_", "REGISTRY_AUTH")
-    for name, value in world.environment.items():
-        if name.startswith(outside):
-            monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "looking-on"))
-    scratch = {
-        "XDG_CACHE_HOME": str(tmp_path / "scratch"),
-        "REGISTRY_AUTH_FILE": world.environment["REGISTRY_AUTH_FILE"],
-    }
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "artifacts"))
-    parameters = {name: value for name, value in world.environment.items() if not name.startswith(outside)}
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch / "artifacts"))
+    programs = {"XDG_CACHE_HOME": str(scratch), "REGISTRY_AUTH_FILE": world.outside["REGISTRY_AUTH_FILE"]}
 
     def run(run_dir, *, compiled_for=None, **changed):
-        given = {**parameters, "K8S_TRAINING_API": "none", **changed}
-        resolved = resolve(environment={**given, **(compiled_for or {})})
-        package = Package(resolved=resolved, image=IMAGE, retries=0, environment=scratch)
-        inputs = {**arguments(resolve(environment=given)), "run_dir": run_dir, "params_configmap": ""}
+        given = {**world.parameters, "K8S_TRAINING_API": "none", **changed}
+        files = [str(PARAMETERS)]
+        resolved = resolve(files=files, environment={**given, **(compiled_for or {})})
+        package = Package(resolved=resolved, image=IMAGE, retries=0, environment=programs)
+        inputs = {**arguments(resolve(files=files, environment=given)), "run_dir": run_dir, "params_configmap": ""}
         return pipeline(package)(**inputs)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def in_reach(world, monkeypatch, tmp_path):
+    """This process may open the bucket, as the pods may, with a cache of its own."""
+    for name, value in world.outside.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "looking-on"))
 
 
 @contextmanager
@@ -87,29 +104,21 @@ def states(run_dir):
     return {stage["stage"]: stage["state"] for stage in state_of(BucketStorage.open(run_dir))["stages"]}
 
 
-@pytest.fixture(scope="module")
-def single(world):
-    """The same run on one machine, in one process."""
-    done = command("run", "--run-dir", "runs/single", "--json", folder=world.folder, environment=world.environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(run_pipeline, single, tmp_path):
-    run_dir = "s3://models/runs/first"
-    with killed_at("train_phase_1", tmp_path) as killed, pytest.raises(RuntimeError, match="train-phase-1"):
-        run_pipeline(run_dir)
+def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(run_pipeline, single, scratch):
+    with killed_at("train_phase_1", scratch) as killed, pytest.raises(RuntimeError, match="train-phase-1"):
+        run_pipeline(RUN)
     assert killed
-    assert states(run_dir)["dataset"] == "finished"
-    assert states(run_dir)["train_phase_1"] == "stopped"
+    assert states(RUN)["dataset"] == "finished"
+    assert states(RUN)["train_phase_1"] == "stopped"
+    shutil.rmtree(scratch / "instructlab-pipeline")  # the scratch volume went with its pod
 
-    run_pipeline(run_dir)
-    told = list(BucketStorage.open(run_dir).events())
+    run_pipeline(RUN)
+    told = list(BucketStorage.open(RUN).events())
     reused = [event["stage"] for event in told if event["name"] == "reused"]
     assert reused == ["model", "taxonomy", "sdg", "dataset"]
-    published = json.loads(BucketStorage.open(run_dir).remote.read("publish/published.json"))
+    published = json.loads(BucketStorage.open(RUN).remote.read("publish/published.json"))
     assert published["digest"] == single["image"]["digest"]
-    assert_shown(tmp_path)
+    assert_shown(scratch)
 
 
 def assert_shown(folder):
@@ -123,8 +132,8 @@ def assert_shown(folder):
 def test_a_failing_gate_fails_the_pipeline_and_publishes_nothing(world, run_pipeline):
     image = f"{world.registry.host}/team/refused:1"
     with pytest.raises(RuntimeError, match="publish"):
-        run_pipeline("s3://models/runs/first", EVAL_QUALITY_THRESHOLD="0.99", OUTPUT_OCI_MODEL_URI=image)
-    notes = BucketStorage.open("s3://models/runs/first").remote
+        run_pipeline(RUN, EVAL_QUALITY_THRESHOLD="0.99", OUTPUT_OCI_MODEL_URI=image)
+    notes = BucketStorage.open(RUN).remote
     assert json.loads(notes.read("refusals/publish"))["exit_code"] == 5
     assert notes.read("publish/manifest.json") is None
     assert not (world.registry.storage / "docker/registry/v2/repositories/team/refused/_manifests").exists()
