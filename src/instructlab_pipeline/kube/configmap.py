@@ -33,8 +33,11 @@ def layer(data: Mapping[str, str], place: str) -> Layer:
 
 
 def chosen(layer: Layer, profile: str) -> Layer:
-    """A ConfigMap lists every parameter: what was left empty in it, or is the profile's default, nobody chose."""
-    filled = [each for each in layer.given if each.text.strip() or not _is_required(each.name)]
+    """A ConfigMap lists every parameter: what is empty in it, or is the profile's default, nobody chose.
+
+    What is empty leaves the word to the places below it, such as the secret that holds the teacher's endpoint.
+    """
+    filled = [each for each in layer.given if each.text.strip() or not _may_be_left_open(each.name)]
     return replace(
         layer, given=[replace(each, explicit=not _is_default(each.name, each.text, profile)) for each in filled]
     )
@@ -45,8 +48,9 @@ def _follows(resolved: Resolved, name: str) -> bool:
     return leader is not None and resolved.origins[name].startswith(f"{leader} (")
 
 
-def _is_required(name: str) -> bool:
-    return name in PARAMETERS and PARAMETERS[name].required
+def _may_be_left_open(name: str) -> bool:
+    parameter = PARAMETERS.get(name)
+    return parameter is not None and (parameter.required or parameter.may_be_unset)
 
 
 def _is_default(name: str, text: str, profile: str) -> bool:

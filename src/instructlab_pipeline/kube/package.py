@@ -59,6 +59,10 @@ SECRETS: Mapping[str, Sequence[Secret]] = {
             parameter="eval_judge_secret",
             variables={"endpoint": "SDG_JUDGE_ENDPOINT", "model_name": "SDG_JUDGE_MODEL"},
         ),
+        Secret(
+            parameter="eval_judge_secret",
+            variables={"endpoint": "EVAL_JUDGE_ENDPOINT", "model_name": "EVAL_JUDGE_MODEL"},
+        ),
     ),
     "model": (REGISTRY_SECRET,),
     "taxonomy": (

@@ -370,8 +370,9 @@ class Parameters:
     eval_judge_secret: str = EVALUATION.addition(
         kinds.KUBERNETES_NAME,
         "judge-secret",
-        "The name of the Kubernetes secret of the judge, with the keys api_token, model_name and endpoint. Where the "
-        "cluster has no such secret, the teacher judges.",
+        "The name of the Kubernetes secret of the judge, with the keys api_token, model_name and endpoint: it judges "
+        "samples and grades answers. Where the cluster has no such secret, the teacher judges samples, and nobody "
+        "grades.",
     )
 
     k8s_node_selector: str = INFRASTRUCTURE.parameter(

@@ -11,8 +11,8 @@ from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.kube import configmap
 from instructlab_pipeline.params import export
 from instructlab_pipeline.params.files import env_layer, yaml_layer
-from instructlab_pipeline.params.layers import resolve
-from instructlab_pipeline.params.places import Layer
+from instructlab_pipeline.params.layers import resolve, resolve_layers
+from instructlab_pipeline.params.places import Layer, environment_layer
 from instructlab_pipeline.params.table import PARAMETERS
 
 REQUIRED = [
@@ -83,6 +83,23 @@ def test_what_was_changed_in_a_configmap_was_chosen():
     resolved = read_back(configmap.chosen(configmap.layer(texts, "ConfigMap params"), "dev"), "dev")
     (notice,) = resolved.notices
     assert notice.endswith("training pods get 2")
+
+
+def test_what_is_empty_in_a_configmap_leaves_the_word_to_the_secrets_below_it():
+    texts = configmap.texts_of(resolved_with({"sdg_judge_model": "strict"}))
+    assert (texts["sdg_teacher_endpoint"], texts["k8s_node_selector"]) == ("", "")
+    secrets = environment_layer(
+        {
+            "SDG_TEACHER_ENDPOINT": "https://teacher.example.com/v1",
+            "SDG_JUDGE_MODEL": "mild",
+            "K8S_NODE_SELECTOR": '{"zone":"a"}',
+        }
+    )
+    layer = configmap.chosen(configmap.layer(texts, "ConfigMap params"), "dev")
+    values = resolve_layers("dev", [secrets, layer]).values
+    assert values["sdg_teacher_endpoint"] == "https://teacher.example.com/v1"
+    assert values["sdg_judge_model"] == "strict"
+    assert values["k8s_node_selector"] == ""  # empty is a value here: any node
 
 
 def test_kustomize_would_cut_quotes_off_so_such_a_value_is_refused():
