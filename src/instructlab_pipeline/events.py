@@ -15,6 +15,7 @@ from typing import Any
 
 Listener = Callable[[dict[str, Any]], None]
 
+LOOK_EVERY_S = 0.5  # for new events in a file that is followed
 PROGRESS_INTERVAL_S = 1.0  # listeners hear each step; the file keeps one a second
 
 
@@ -92,13 +93,31 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                yield event
+        yield from filter(None, map(_event, file))
+
+
+def follow_events(path: Path, goes_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """The same, and those to come for as long as it `goes_on`."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        still, rest = True, ""
+        while still:
+            still = goes_on()
+            for line in file:
+                rest += line
+                if rest.endswith("\n"):
+                    if event := _event(rest):
+                        yield event
+                    rest = ""
+            if still:
+                time.sleep(LOOK_EVERY_S)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def duration(seconds: float) -> str:

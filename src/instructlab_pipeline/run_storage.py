@@ -5,7 +5,7 @@ runs, and what it seals is kept in the bucket.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import Artifact
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.events import read_events
+from instructlab_pipeline.events import follow_events, read_events
 from instructlab_pipeline.run_folder import RunFolder
 
 S3 = "s3://"
@@ -47,6 +47,10 @@ class RunStorage(Protocol):
 
     def events(self) -> Iterable[dict[str, Any]]:
         """What all processes told of the run, in the order of time."""
+        ...
+
+    def follow(self) -> Iterator[dict[str, Any]]:
+        """The same, and what is told later, for as long as somebody works on the run."""
         ...
 
     def view(self) -> RunFolder:
@@ -126,6 +130,9 @@ class DiskStorage:
 
     def events(self) -> Iterable[dict[str, Any]]:
         return read_events(self.events_path)
+
+    def follow(self) -> Iterator[dict[str, Any]]:
+        return follow_events(self.events_path, lambda: self.holder() is not None)
 
     def view(self) -> RunFolder:
         return self.folder

@@ -4,8 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -60,13 +61,13 @@ def server():
 
 @pytest.fixture
 def machine(server, monkeypatch, tmp_path, request):
-    """What a machine of that name has: a storage for the test's run, in scratch space of its own."""
+    """What a machine of that name has: a storage for one of the test's runs, in scratch space of its own."""
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
 
-    def at(name):
+    def at(name, run="run"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
-        return BucketStorage.open(f"s3://runs/team/{request.node.name}")
+        return BucketStorage.open(f"s3://runs/{request.node.name}/{run}")
 
     return at
 
@@ -83,6 +84,46 @@ def test_what_one_machine_sealed_is_reused_by_another_without_moving_it(machine)
     second = machine("two")
     assert performed(second).status == "reused"
     assert not second.folder.stage("model").exists()
+
+
+def test_another_run_beside_it_reuses_what_was_sealed_and_stands_on_its_own(machine, server):
+    first = machine("one")
+    performed(first)
+    second = machine("two", "second")
+    server.put("runs", f"{second.remote.prefix}/model/old.md", b"of another key")
+    assert performed(second).status == "reused"
+    assert not second.folder.path.with_name("run").exists()
+    for name in first.remote.listing():
+        server.delete("runs", f"{first.remote.prefix}/{name}")
+    assert set(second.remote.below("model").listing()) == {*FILES, MANIFEST}
+    performed(second, LATER, {"model": second.sealed("model")})
+    assert {name: (second.folder.stage("model") / name).read_bytes() for name in FILES} == FILES
+
+
+def test_what_is_damaged_in_another_run_is_made_again(machine, server):
+    first = machine("one")
+    performed(first)
+    server.delete("runs", f"{first.remote.prefix}/model/card.md")
+    assert performed(machine("two", "second")).status == "made"
+    server.put("runs", f"{first.remote.beside('cache').prefix}/{_only_pointer(first)}", b"../elsewhere")
+    assert performed(machine("three", "third")).status == "made"
+
+
+def _only_pointer(storage):
+    (name,) = storage.remote.beside("cache").listing()
+    return name
+
+
+def test_what_was_made_outside_of_a_run_is_asked_for_before_another_run_reuses_it(machine):
+    asked = []
+
+    def lost(_inputs, artifact):
+        asked.append((artifact / "card.md").read_bytes())
+
+    stage = replace(MODEL, lost=lost)
+    performed(machine("one"), stage)
+    assert performed(machine("two", "second"), stage).status == "reused"
+    assert asked == [FILES["card.md"]]
 
 
 def test_a_stage_finds_what_it_needs_brought_and_verified(machine):
@@ -121,6 +162,29 @@ def test_the_state_of_a_run_is_told_from_the_bucket_alone(machine):
     told = state_of(second)
     assert (told["holder"], told["stages"][0]["state"]) == (None, "finished")
     assert told["stages"][0]["facts"] == {"files": 3}
+
+
+def test_a_run_is_followed_from_another_machine_until_it_is_published(machine):
+    first, second = machine("one"), machine("two")
+    begun, seen = threading.Event(), threading.Event()
+
+    def work(inputs, context):
+        context.events.point("notice", message="at work")
+        first._told.up()
+        begun.set()
+        assert seen.wait(60)
+        return write(inputs, context)
+
+    worker = threading.Thread(target=performed, args=(first, replace(MODEL, name="publish", run=work)))
+    worker.start()
+    assert begun.wait(60)
+    told = []
+    for event in second.follow(look_every_s=0.05):
+        told.append(event["name"])
+        seen.set()
+    worker.join()
+    assert told == ["publish", "notice", "publish"]
+    assert [event["name"] for event in machine("three").follow()] == told
 
 
 def test_what_a_stage_remembered_on_one_machine_can_be_read_on_another(machine):

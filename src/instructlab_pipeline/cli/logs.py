@@ -1,8 +1,6 @@
 """`logs RUN`: what a run told, and what its worker processes printed, in the order of the stages."""
 
 import json
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -13,8 +11,6 @@ from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.run_folder import RunFolder
 from instructlab_pipeline.run_storage import open_storage
 
-LOOK_EVERY_S = 0.5
-
 
 @click.command()
 @click.argument("run", metavar="RUN")
@@ -24,44 +20,20 @@ LOOK_EVERY_S = 0.5
 def logs(run: str, stage: str | None, follow: bool, as_json: bool) -> None:
     """Print what the run in RUN told; with STAGE, what that stage's worker processes printed.
 
-    RUN is a folder or s3://bucket/prefix; what happens in a bucket is printed as far as it was kept there.
+    RUN is a folder or s3://bucket/prefix; what happens in a bucket is there ten seconds later.
     """
     storage = open_storage(run)
     if not storage.record():
         raise UsageError(f"{run} is not a run folder: it has no run.json", remedy="name a folder that `run` made")
-    folder = storage.view()
     if stage is not None:
-        _print_worker_logs(folder, stage)
+        _print_worker_logs(storage.view(), stage)
         return
     teller = Teller(say=click.echo)
-    for line in _lines(folder, follow=follow):
+    for event in storage.follow() if follow else storage.events():
         if as_json:
-            click.echo(line)
-        elif (event := _event(line)) is not None:
+            click.echo(json.dumps(event, ensure_ascii=False))
+        else:
             _tell(teller, event)
-
-
-def _lines(folder: RunFolder, *, follow: bool) -> Iterator[str]:
-    """Whole lines; when followed, those to come too, until nobody works on the run any more."""
-    with folder.events_path.open(encoding="utf-8", errors="replace") as file:
-        held, rest = True, ""
-        while held:
-            held = follow and folder.holder() is not None
-            for line in file:
-                rest += line
-                if rest.endswith("\n"):
-                    yield rest.rstrip("\n")
-                    rest = ""
-            if held:
-                time.sleep(LOOK_EVERY_S)
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except ValueError:  # torn by a crash
-        return None
-    return event if isinstance(event, dict) else None
 
 
 def _tell(teller: Teller, event: dict[str, Any]) -> None:

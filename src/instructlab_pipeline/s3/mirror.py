@@ -71,7 +71,7 @@ def _is_newer(entry: Entry, path: Path) -> bool:
 
 
 @contextmanager
-def kept_up(mirrors: Sequence[Mirror]) -> Iterator[None]:
+def kept_up(mirrors: Sequence[Mirror], *, every_s: float = EVERY_S) -> Iterator[None]:
     """Send what changes while the body runs, and once more at its end, however it ends.
 
     A server that is away for a while costs nothing but the copy's age.
@@ -79,7 +79,7 @@ def kept_up(mirrors: Sequence[Mirror]) -> Iterator[None]:
     ended = threading.Event()
 
     def keep() -> None:
-        while not ended.wait(EVERY_S):
+        while not ended.wait(every_s):
             _send_all(mirrors)
 
     thread = threading.Thread(target=keep, daemon=True, name="mirror")

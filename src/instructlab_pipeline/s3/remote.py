@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PART_BYTES = 16 << 20  # of one request; S3 takes 10,000 parts of a file
 NUM_MOVES = 8  # requests at once
 NUM_PARTS = 2  # of one file, sent at once
+COPIED_BYTES = 5 << 30  # what S3 copies by itself; larger files go through this machine
 Item = TypeVar("Item")
 
 
@@ -85,6 +86,14 @@ class RemoteFolder:
     def below(self, name: str) -> "RemoteFolder":
         return replace(self, prefix=f"{self.prefix}/{name}")
 
+    @property
+    def name(self) -> str:
+        return self.prefix.rpartition("/")[2]
+
+    def beside(self, name: str) -> "RemoteFolder":
+        parent = self.prefix.rpartition("/")[0]
+        return replace(self, prefix=f"{parent}/{name}".lstrip("/"))
+
     def listing(self) -> dict[str, Entry]:
         import obstore
 
@@ -111,7 +120,7 @@ class RemoteFolder:
 
         with self._boundary():
             try:
-                return bytes(obstore.get(self.store, self._key(name)).bytes())
+                return bytes(obstore.get(self.store, self.key(name)).bytes())
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -121,7 +130,7 @@ class RemoteFolder:
         import obstore
 
         with self._boundary():
-            obstore.put(self.store, self._key(name), content)
+            obstore.put(self.store, self.key(name), content)
 
     def create(self, name: str, content: bytes) -> bool:
         """Whether this call, and no other, made the file."""
@@ -130,7 +139,7 @@ class RemoteFolder:
 
         with self._boundary():
             try:
-                obstore.put(self.store, self._key(name), content, mode="create")
+                obstore.put(self.store, self.key(name), content, mode="create")
             except AlreadyExistsError:
                 return False
         return True
@@ -138,7 +147,7 @@ class RemoteFolder:
     def delete(self, names: Iterable[str]) -> None:
         import obstore
 
-        keys = [self._key(name) for name in names]
+        keys = [self.key(name) for name in names]
         with self._boundary():
             for start in range(0, len(keys), 1000):  # as many as S3 takes at once
                 obstore.delete(self.store, keys[start : start + 1000])
@@ -164,7 +173,11 @@ class RemoteFolder:
         in_parallel(lambda piece: self._fetch(*piece), pieces)
         in_parallel(lambda name: self._complete(name, files[name]), files)
 
-    def _key(self, name: str) -> str:
+    def copy(self, sizes: Mapping[str, int], *, to: "RemoteFolder") -> None:
+        """Have the files of these names, in bytes, in another folder of the same bucket."""
+        in_parallel(lambda name: self._copy(name, sizes[name], to), sizes)
+
+    def key(self, name: str) -> str:
         return f"{self.prefix}/{name}"
 
     def _upload(self, name: str, path: Path, there: Entry | None) -> None:
@@ -173,14 +186,24 @@ class RemoteFolder:
         if there is not None and there.is_of(path):
             return
         with self._boundary():
-            obstore.put(self.store, self._key(name), path, chunk_size=PART_BYTES, max_concurrency=NUM_PARTS)
+            obstore.put(self.store, self.key(name), path, chunk_size=PART_BYTES, max_concurrency=NUM_PARTS)
+
+    def _copy(self, name: str, size: int, to: "RemoteFolder") -> None:
+        import obstore
+
+        with self._boundary():
+            if size <= COPIED_BYTES:
+                obstore.copy(self.store, self.key(name), to.key(name))
+            else:
+                pieces = obstore.get(self.store, self.key(name)).stream(min_chunk_size=PART_BYTES)
+                obstore.put(self.store, to.key(name), pieces, chunk_size=PART_BYTES, max_concurrency=NUM_PARTS)
 
     def _fetch(self, name: str, file: Wanted, start: int) -> None:
         import obstore
 
         end = min(start + PART_BYTES, file.size)
         with self._boundary():
-            piece = obstore.get_range(self.store, self._key(name), start=start, end=end)
+            piece = obstore.get_range(self.store, self.key(name), start=start, end=end)
         with _part(file).open("r+b") as part:
             part.seek(start)
             part.write(piece)
