@@ -30,9 +30,10 @@ def cluster():
     """Everything that a run asks of a cluster."""
     with KubeApi() as api:
         api.put("storageclasses", "gp3-csi", provisioner="ebs.csi.aws.com", volumeBindingMode="WaitForFirstConsumer")
+        api.put("serviceaccounts", "pipeline-runner-dspa")
         api.put("configmaps", "instructlab-pipeline-params", data={})
         for number in range(2):
-            api.put("nodes", f"node-{number}", status={"allocatable": {"nvidia.com/gpu": "2"}})
+            api.put("nodes", f"node-{number}", status={"allocatable": {"nvidia.com/gpu": "2"}}, spec={})
         for name, (kind, keys) in SECRETS.items():
             api.put("secrets", name, type=kind, data=dict.fromkeys(keys, VALUE))
         yield api
@@ -70,15 +71,16 @@ def test_a_cluster_that_has_everything_is_well(world, cluster):
     done, found = doctor(world, "--cluster", KUBECONFIG=cluster.kubeconfig(world.folder))
     assert done.returncode == 0, done.stderr
     assert found["training API"]["told"] == "TrainJob (trainer.kubeflow.org/v1alpha1)"
-    assert "WaitForFirstConsumer" in found["storage class"]["told"]
+    assert "WaitForFirstConsumer; its driver gives ReadWriteOnce;" in found["storage class"]["told"]
     assert found["eval_judge_secret"]["status"] == "warn"
-    assert found["permissions"]["status"] == "ok"
+    assert found["permissions"]["told"].startswith("pipeline-runner-dspa has all")
     assert VALUE not in done.stdout + done.stderr
 
 
 def test_what_a_cluster_lacks_is_named(world, cluster):
     cluster.served = {"v1", "storage.k8s.io/v1", "authorization.k8s.io/v1"}
-    cluster.forbidden = {("create", "pytorchjobs"), ("get", "pods/log")}
+    account = "system:serviceaccount:data-science-project:pipeline-runner-dspa"
+    cluster.forbidden_to[account] = {("create", "pytorchjobs"), ("get", "pods/log")}
     del cluster.objects["storageclasses", "gp3-csi"]
     cluster.objects["secrets", "s3-connection"]["data"]["AWS_S3_ENDPOINT"] = ""
     cluster.objects["secrets", "oci-registry-secret"]["type"] = "Opaque"
@@ -94,3 +96,43 @@ def test_what_a_cluster_lacks_is_named(world, cluster):
     assert "create pytorchjobs" in said["permissions"]
     assert "get pods/log" in said["permissions"]
     assert TRAINING not in cluster.served
+
+
+def test_whoever_may_not_ask_for_the_pipeline_s_account_hears_what_they_themselves_may(world, cluster):
+    cluster.forbidden = {
+        ("create", "localsubjectaccessreviews"),
+        ("create", "trainjobs"),
+        *(("list", plural) for plural in ("nodes", "serviceaccounts", "persistentvolumes", "resourcequotas")),
+        ("get", "storageclasses"),
+        ("get", "secrets"),
+    }
+    done, found = doctor(world, "--cluster", KUBECONFIG=cluster.kubeconfig(world.folder))
+    assert done.returncode == 0, done.stderr
+    assert "you lack create trainjobs" in found["permissions"]["told"]
+    assert "--as system:serviceaccount:data-science-project:pipeline-runner-dspa" in found["permissions"]["remedy"]
+    asked = {name for name, each in found.items() if each["status"] == "warn"}
+    assert {"permissions", "cluster GPUs", "storage class", "s3_secret"} <= asked
+
+
+def test_gpus_count_where_pods_may_run_and_a_quota_lets_them(world, cluster):
+    taint = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+    cluster.put("nodes", "node-0", spec={"taints": [taint]})
+    cluster.put("nodes", "node-1", spec={"unschedulable": True})
+    at = {"KUBECONFIG": cluster.kubeconfig(world.folder), "TRAIN_NUM_WORKERS": "2"}
+    _, found = doctor(world, "--cluster", **at)
+    assert found["cluster GPUs"]["told"].startswith("0 nodes have room for 0 of 2 pods with 1 x nvidia.com/gpu; 2 more")
+    tolerated = {"K8S_TOLERATIONS": '[{"key":"gpu","operator":"Exists"}]'}
+    _, found = doctor(world, "--cluster", **at, **tolerated)
+    assert found["cluster GPUs"]["status"] == "ok"
+    key = "requests.nvidia.com/gpu"
+    cluster.put("resourcequotas", "compute", status={"hard": {key: "4"}, "used": {key: "3"}})
+    _, found = doctor(world, "--cluster", **at, **tolerated)
+    assert found["cluster GPUs"]["told"] == "quota compute leaves 1 of 2 x nvidia.com/gpu"
+
+
+def test_the_access_modes_of_a_class_are_those_of_its_volumes(world, cluster):
+    spec = {"storageClassName": "gp3-csi", "accessModes": ["ReadWriteOncePod"]}
+    cluster.put("persistentvolumes", "volume-1", spec=spec)
+    cluster.put("persistentvolumes", "volume-2", spec={**spec, "storageClassName": "other", "accessModes": ["x"]})
+    _, found = doctor(world, "--cluster", KUBECONFIG=cluster.kubeconfig(world.folder))
+    assert "its volumes here have ReadWriteOncePod;" in found["storage class"]["told"]

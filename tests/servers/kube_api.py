@@ -26,7 +26,7 @@ STORAGE = "storage.k8s.io/v1"
 KINDS = {
     TRAINER: {"trainjobs": "TrainJob", "trainingruntimes": "TrainingRuntime"},
     TRAINING: {"pytorchjobs": "PyTorchJob"},
-    STORAGE: {"storageclasses": "StorageClass", "csistoragecapacities": "CSIStorageCapacity"},
+    STORAGE: {"storageclasses": "StorageClass"},
     "v1": {
         "pods": "Pod",
         "events": "Event",
@@ -34,6 +34,9 @@ KINDS = {
         "nodes": "Node",
         "configmaps": "ConfigMap",
         "persistentvolumes": "PersistentVolume",
+        "persistentvolumeclaims": "PersistentVolumeClaim",
+        "resourcequotas": "ResourceQuota",
+        "serviceaccounts": "ServiceAccount",
     },
 }
 JOBS = ("trainjobs", "pytorchjobs")
@@ -119,7 +122,7 @@ class KubeApi(KubernetesServer):
                 yield web.delete(f"{place}/{{plural}}/{{name}}", self._delete)
         yield web.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{{name}}/log", self._log)
         yield web.post(f"/apis/{AUTHORIZATION}/selfsubjectaccessreviews", self._review)
-        yield web.post(f"/apis/{AUTHORIZATION}/subjectaccessreviews", self._review)
+        yield web.post(f"/apis/{AUTHORIZATION}/namespaces/{NAMESPACE}/localsubjectaccessreviews", self._review)
 
     async def stopped(self, request):
         if self.outages:

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructlab_pipeline.kube.access import PERMISSIONS, Permission
-from instructlab_pipeline.kube.names import LABELS, NAME_LABEL, NAMESPACE, SERVICE_ACCOUNT
+from instructlab_pipeline.kube.names import LABELS, NAME_LABEL, NAMESPACE, PIPELINE_RUNNER, SERVICE_ACCOUNT
 
-# The account under which OpenShift AI's pipelines server runs steps that name none.
-PIPELINE_RUNNER = "pipeline-runner-dspa"
 # Where clouds hand their machines' credentials to whoever asks.
 CLOUD_METADATA = "169.254.169.254/32"
 

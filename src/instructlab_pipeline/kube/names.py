@@ -5,6 +5,8 @@ from collections.abc import Mapping
 NAMESPACE = "data-science-project"
 CONFIGMAP = "instructlab-pipeline-params"
 SERVICE_ACCOUNT = "instructlab-pipeline"
+# The account under which OpenShift AI's pipelines server runs steps that name none.
+PIPELINE_RUNNER = "pipeline-runner-dspa"
 NAME_LABEL = "app.kubernetes.io/name"
 # On every object of ours.
 PART_OF: Mapping[str, str] = {"app.kubernetes.io/part-of": "instructlab-pipeline"}
