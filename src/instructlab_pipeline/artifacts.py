@@ -9,16 +9,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from instructlab_pipeline.errors import SourceError
 
 MANIFEST = "manifest.json"
 WORK = "work"
+CHUNK_BYTES = 1 << 20
 RECHECKED_BYTES = 16 << 20  # files up to this size are hashed again before reuse; larger ones by size alone
 Facts = dict[str, Any]
 
@@ -34,6 +35,21 @@ class File:
     path: str
     size: int
     sha256: str
+
+
+class Reader(Protocol):
+    """Reads along while a file is sealed, so that nobody need read it again for what else its bytes can tell."""
+
+    def read(self, chunk: bytes) -> None: ...
+
+    def end(self, file: File) -> None: ...
+
+
+ReadersFor = Callable[[str, int], Reader | None]  # who reads along a file of this path and size, if anybody
+
+
+def nobody(_path: str, _size: int) -> None:
+    """No reader for any file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +79,19 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(folder: Path, *, kind: str, key: str, inputs: Mapping[str, str], facts: Facts) -> Artifact:
+def seal(
+    folder: Path,
+    *,
+    kind: str,
+    key: str,
+    inputs: Mapping[str, str],
+    facts: Facts,
+    readers: ReadersFor = nobody,
+) -> Artifact:
     """Hash what the stage wrote, make it read-only, and write the manifest last."""
     paths = sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix())
     with ThreadPoolExecutor() as pool:
-        files = tuple(pool.map(lambda path: _sealed(folder, path), paths))
+        files = tuple(pool.map(lambda path: _sealed(folder, path, readers), paths))
     artifact = Artifact(
         path=folder, kind=kind, key=key, digest=_digest(files), inputs=dict(inputs), files=files, facts=facts
     )
@@ -187,12 +211,20 @@ def _files(folder: Path) -> Iterable[Path]:
         yield from (Path(root) / name for name in names)
 
 
-def _sealed(folder: Path, path: Path) -> File:
+def _sealed(folder: Path, path: Path, readers: ReadersFor) -> File:
     path.chmod(0o444)
+    name, size, own = path.relative_to(folder).as_posix(), path.stat().st_size, hashlib.sha256()
+    reader = readers(name, size)
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(CHUNK_BYTES):
+            own.update(chunk)
+            if reader is not None:
+                reader.read(chunk)
         os.fsync(file.fileno())
-    return File(path=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=sha256)
+    sealed = File(path=name, size=size, sha256=own.hexdigest())
+    if reader is not None:
+        reader.end(sealed)
+    return sealed
 
 
 def _digest(files: Iterable[File]) -> str:

@@ -24,7 +24,9 @@ from instructlab_pipeline.modelcar import schemes_of
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
 from instructlab_pipeline.publish.inputs import PublishInputs
+from instructlab_pipeline.publish.memory import MEMORY as LAYERS
 from instructlab_pipeline.publish.previous import published_evaluation
+from instructlab_pipeline.publish.sealing import layer_readers
 from instructlab_pipeline.run_storage import RunStorage
 from instructlab_pipeline.sdg import stage as sdg
 from instructlab_pipeline.sdg.parts import VERSION as SDG_VERSION
@@ -56,7 +58,13 @@ STAGES: tuple[Stage, ...] = (
         version=SDG_VERSION,
     ),
     Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
-    Stage(name="train_phase_1", inputs=training.Phase1Inputs, run=training.run_phase_1),
+    Stage(
+        name="train_phase_1",
+        inputs=training.Phase1Inputs,
+        run=training.run_phase_1,
+        readers=layer_readers,
+        memories=(LAYERS,),
+    ),
     Stage(
         name="eval_phase_1",
         inputs=evaluation.EvalPhase1Inputs,
@@ -65,7 +73,13 @@ STAGES: tuple[Stage, ...] = (
         memories=evaluation.MEMORIES,
         version=2,
     ),
-    Stage(name="train_phase_2", inputs=training.Phase2Inputs, run=training.run_phase_2),
+    Stage(
+        name="train_phase_2",
+        inputs=training.Phase2Inputs,
+        run=training.run_phase_2,
+        readers=layer_readers,
+        memories=(LAYERS,),
+    ),
     Stage(
         name="eval_final",
         inputs=evaluation.EvalFinalInputs,
@@ -80,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
         run=publish.run,
         fingerprint=publish.fingerprint,
         lost=publish.lost,
-        memories=("layers",),
+        memories=(LAYERS,),
         version=3,
     ),
 )
@@ -178,7 +192,8 @@ def _made(stage: Stage, workshop: Workshop, asked: Asked, done: Mapping[str, Art
         result["facts"] = facts
         origins = {name: done[name].digest for name in needed_stages(stage)}
         facts = {**facts, "fingerprint": asked.fingerprint} if asked.fingerprint else facts
-        return artifacts.seal(folder, kind=stage.name, key=asked.key, inputs=origins, facts=facts)
+        readers = stage.readers(run.cache)
+        return artifacts.seal(folder, kind=stage.name, key=asked.key, inputs=origins, facts=facts, readers=readers)
 
 
 def _made_by_deputy(deputy: Callable[[str, str], None], name: str, key: str, storage: RunStorage) -> Artifact:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.artifacts import WORK, Artifact, Facts, digest_of
+from instructlab_pipeline.artifacts import WORK, Artifact, Facts, ReadersFor, digest_of, nobody
 from instructlab_pipeline.events import Events
 
 
@@ -40,8 +40,9 @@ class Stage:
     `fingerprint` tells the present state of what the inputs point to outside of the run (the commit of a branch, the
     ETags of a bucket), so that a change there is noticed. `lost` tells in a sentence what the stage made outside of the
     run that is no longer there. Both raise ServiceError where they cannot tell. `notices` tells what is worth knowing
-    about the inputs each time, also when the stage is reused. `memories` are the folders of the cache that it goes on
-    from after a crash, and that therefore must not be lost with the machine.
+    about the inputs each time, also when the stage is reused. `readers`, given the cache, read along while what the
+    stage made is sealed. `memories` are the folders of the cache that it goes on from after a crash, or leaves to
+    others, and that therefore must not be lost with the machine.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     fingerprint: Callable[[Any], str] = lambda _inputs: ""
     lost: Callable[[Any, Artifact], str | None] | None = None
     notices: Callable[[Any], Iterable[str]] = lambda _inputs: ()
+    readers: Callable[[Path], ReadersFor] = lambda _cache: nobody
     memories: tuple[str, ...] = ()
     version: int = 1
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish import transport
 from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.stage import Context
 from servers.finished_run import LARGE, finished_run
-from servers.flaky_proxy import Answers, CutsAfter, StallsAfter, flaky_proxy
+from servers.flaky_proxy import Answers, CutsAfter, DamagesAfter, StallsAfter, flaky_proxy
 from servers.registry import OWN_MOUNTS, registry
 from servers.registry import run as client
 from servers.resuming_registry import resuming_registry
@@ -84,6 +84,36 @@ def test_a_registry_that_cannot_go_on_gets_the_one_layer_again(finished, server,
         inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/org/again:latest")
         facts = run(inputs, context_in(tmp_path / "publish"))
     assert 0 < facts["bytes_sent"] - facts["size_bytes"] < LARGE + 10_000
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_layer_that_arrived_damaged_is_sent_again_from_its_start(finished, server, tmp_path, remembered):
+    """The registry refuses it by its digest, on an upload that never broke."""
+    context = context_in(tmp_path / "publish")
+    if remembered:
+        run(replace(finished, output_oci_model_uri=f"oci:{tmp_path / 'before'}:latest"), context)
+    repository = f"org/damaged-{remembered}".lower()
+    with flaky_proxy(port_of(server.host), [DamagesAfter(6 << 20)]) as proxy:
+        facts = run(replace(finished, output_oci_model_uri=f"{proxy.host}/{repository}:latest"), context)
+        assert proxy.faults == []
+    assert LARGE <= facts["bytes_sent"] - facts["size_bytes"] < LARGE + 20_000
+    assert is_whole(server.host, repository, facts["digest"], tmp_path / "layout")
+
+
+def test_a_file_that_changed_after_it_was_sealed_is_found_though_its_digest_is_remembered(server, tmp_path):
+    context = context_in(tmp_path / "publish")
+    inputs = finished_run(tmp_path / "run", uri=f"oci:{tmp_path / 'before'}:latest")
+    run(inputs, context)
+    shard = next(file for file in inputs.train_phase_2.files if file.size >= LARGE)
+    path = inputs.train_phase_2 / shard.path
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"changed")
+    for uri in (f"{server.host}/org/changed:latest", f"oci:{tmp_path / 'after'}:latest"):
+        with pytest.raises(SourceError, match=f"{shard.path} was changed after it was sealed"):
+            run(replace(inputs, output_oci_model_uri=uri), context)
+    assert not any("PUT /v2/org/changed/manifests" in line for line in server.requests())
 
 
 @pytest.fixture

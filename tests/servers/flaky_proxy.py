@@ -36,6 +36,13 @@ class StallsAfter:
 
 
 @dataclass(frozen=True)
+class DamagesAfter:
+    """One bit of what the client sends is turned over when it has sent more than so many bytes on a connection."""
+
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
 class CutsAnswerAfter:
     """A connection is reset when the server has sent more than so many bytes on it."""
 
@@ -49,7 +56,7 @@ class StallsAnswerAfter:
     received_bytes: int
 
 
-Fault = Answers | CutsAfter | StallsAfter | CutsAnswerAfter | StallsAnswerAfter
+Fault = Answers | CutsAfter | StallsAfter | DamagesAfter | CutsAnswerAfter | StallsAnswerAfter
 
 
 @dataclass
@@ -108,9 +115,12 @@ class FlakyProxy:
         sent = 0
         while chunk := await reader.read(CHUNK_BYTES):
             sent += len(chunk)
+            fault = self.faults[0] if self.faults else None
+            if isinstance(fault, DamagesAfter) and sent > fault.sent_bytes:
+                self.faults.pop(0)
+                chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
             upstream.write(chunk)
             await upstream.drain()
-            fault = self.faults[0] if self.faults else None
             if isinstance(fault, CutsAfter | StallsAfter) and sent > fault.sent_bytes:
                 if isinstance(self.faults.pop(0), StallsAfter):
                     await asyncio.Event().wait()

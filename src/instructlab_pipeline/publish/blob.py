@@ -34,6 +34,9 @@ class Blob:
         return sum(_size(piece) for piece in self.pieces)
 
     async def digest(self) -> str:
+        return await self.check()
+
+    async def check(self) -> str:
         """`sha256:...` of all bytes; meanwhile, on another core, every file is checked against its seal.
 
         Raises:

@@ -16,6 +16,13 @@ class Content(Protocol):
 
     async def digest(self) -> str: ...
 
+    async def check(self) -> str:
+        """The digest, taken from the bytes themselves, and not from memory.
+
+        Raises:
+            SourceError: a file is not what was sealed.
+        """
+
     def stream(self, start: int = 0) -> AsyncIterator[bytes]:
         """The bytes from `start` on."""
 

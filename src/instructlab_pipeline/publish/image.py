@@ -46,9 +46,13 @@ class Layer:
     @cached_property
     def blob(self) -> Blob:
         """An uncompressed tar: the folders above the files, then each file, padded to whole blocks."""
-        folders = sorted({str(folder) for entry in self.entries for folder in _folders(entry.path)})
-        heads: list[Piece] = [_header(f"{folder}/", size=0) for folder in folders]
-        return Blob((*heads, *chain.from_iterable(map(_member, self.entries)), _END_OF_TAR))
+        return Blob(
+            (
+                _heads(entry.path for entry in self.entries),
+                *chain.from_iterable(map(_member, self.entries)),
+                _END_OF_TAR,
+            )
+        )
 
 
 def layers(entries: Iterable[Entry]) -> tuple[Layer, ...]:
@@ -57,6 +61,11 @@ def layers(entries: Iterable[Entry]) -> tuple[Layer, ...]:
     small = tuple(entry for entry in ordered if entry.size < LARGE_BYTES)
     alone = tuple(Layer(entries=(entry,)) for entry in ordered if entry.size >= LARGE_BYTES)
     return (*alone, Layer(entries=small)) if small else alone
+
+
+def around(path: str, size: int) -> tuple[bytes, bytes]:
+    """What comes before and after the bytes of a file that has a layer of its own."""
+    return _heads([path]) + _header(f"{ROOT}/{path}", size=size), _padding(size) + _END_OF_TAR
 
 
 def identity_of(files: Mapping[str, str]) -> str:
@@ -68,13 +77,21 @@ def _sha256(content: Piece) -> str:
     return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content.sha256
 
 
+def _heads(paths: Iterable[str]) -> bytes:
+    folders = sorted({str(folder) for path in paths for folder in _folders(path)})
+    return b"".join(_header(f"{folder}/", size=0) for folder in folders)
+
+
 def _folders(path: str) -> list[PurePosixPath]:
     return list(PurePosixPath(ROOT, path).parents)[:-1]
 
 
 def _member(entry: Entry) -> tuple[Piece, ...]:
-    padding = bytes(-entry.size % tarfile.BLOCKSIZE)
-    return _header(f"{ROOT}/{entry.path}", size=entry.size), entry.content, padding
+    return _header(f"{ROOT}/{entry.path}", size=entry.size), entry.content, _padding(entry.size)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
 
 
 def _header(name: str, *, size: int) -> bytes:

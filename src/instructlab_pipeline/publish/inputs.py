@@ -13,6 +13,8 @@ from instructlab_pipeline.publish.blob import SealedFile
 from instructlab_pipeline.publish.origin import Making, Origin
 from instructlab_pipeline.stage import unkeyed
 
+TUNED = "model/"  # where a training phase has its model
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishInputs:
@@ -42,9 +44,9 @@ def tuned_files(inputs: PublishInputs) -> dict[str, SealedFile]:
     """
     for phase in (inputs.train_phase_2, inputs.train_phase_1):
         files = {
-            file.path.removeprefix("model/"): SealedFile(path=phase / file.path, size=file.size, sha256=file.sha256)
+            file.path.removeprefix(TUNED): SealedFile(path=phase / file.path, size=file.size, sha256=file.sha256)
             for file in phase.files
-            if file.path.startswith("model/")
+            if file.path.startswith(TUNED)
         }
         if files:
             return files

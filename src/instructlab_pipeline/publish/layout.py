@@ -126,6 +126,7 @@ class Layout:
             await asyncio.to_thread(os.fsync, file.fileno())
         if f"sha256:{whole.hexdigest()}" != digest:
             draft.unlink()
+            await content.check()
             raise SourceError("a file was changed while it was published", remedy="run the same command again")
         draft.replace(self._path(digest))
 

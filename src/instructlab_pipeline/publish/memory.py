@@ -10,22 +10,24 @@ from instructlab_pipeline.artifacts import digest_of, write_atomically
 from instructlab_pipeline.publish.image import Layer
 from instructlab_pipeline.publish.reference import Reference, RegistryReference
 
+MEMORY = "layers"  # its folder of the cache
+
 
 @dataclass(frozen=True)
 class Memory:
     """Small files, named by a layer's `identity`; shared by runs, and by processes at the same time.
 
-    `reference` is where the image goes now.
+    `reference` is where the image goes now, if it goes anywhere yet.
     """
 
     folder: Path
-    reference: Reference
+    reference: Reference | None = None
 
     def digest(self, layer: Layer) -> str | None:
         return _text(self.folder / layer.identity)
 
-    def keep(self, layer: Layer, digest: str) -> None:
-        write_atomically(self.folder / layer.identity, digest)
+    def keep(self, identity: str, digest: str) -> None:
+        write_atomically(self.folder / identity, digest)
 
     def repository(self, layer: Layer) -> str | None:
         """Another repository of the same registry to which the layer was sent before."""

@@ -1,7 +1,8 @@
 """From layers to a tagged image at a destination, read back and compared.
 
-Each layer is hashed, looked up and sent on its own: some are hashed, on all cores, while others are on their way. Of an
-empty repository nothing needs to be asked, so there a layer leaves while it is hashed.
+Each layer is looked up and sent on its own. Those whose digest is remembered are read only to be sent; the others are
+hashed, on all cores, while some are on their way already. Of an empty repository nothing needs to be asked, so there a
+layer leaves while it is hashed.
 """
 
 import asyncio
@@ -122,14 +123,11 @@ class _Way:
 
     async def foreseen(self) -> list[Descriptor]:
         """What the layers will be, without sending any."""
-        return [*self.image.base.layers, *await _all([self._foreseen(layer) for layer in self.image.layers])]
+        return [*self.image.base.layers, *await _all([self._descriptor(layer) for layer in self.image.layers])]
 
     async def deliver(self, layer: Layer) -> Descriptor:
-        known = self.memory.digest(layer)
-        if known is not None and await self._is_there(_described(known, layer)):
-            return _described(known, layer)
-        elsewhere = self.memory.repository(layer)
-        if not self.empty or elsewhere is not None:
+        known, elsewhere = self.memory.digest(layer), self.memory.repository(layer)
+        if known is not None or elsewhere is not None or not self.empty:
             descriptor = await self._descriptor(layer)
             if await self._is_there(descriptor) or await self._is_borrowed(descriptor, elsewhere):
                 self.memory.keep_repository(layer)
@@ -155,10 +153,6 @@ class _Way:
     @cached_property
     def _packed(self) -> "dict[str, _Packed]":
         return {layer.identity: _Packed(layer, self.memory, self._cores) for layer in self.image.layers}
-
-    async def _foreseen(self, layer: Layer) -> Descriptor:
-        known = self.memory.digest(layer)
-        return await self._descriptor(layer) if known is None else _described(known, layer)
 
     async def _descriptor(self, layer: Layer) -> Descriptor:
         return _described(await self._packed[layer.identity].digest(), layer)
@@ -193,7 +187,7 @@ class _Way:
 
 @dataclass
 class _Packed:
-    """A layer as the content of a blob: hashed once, for whoever asks first, and remembered."""
+    """A layer as the content of a blob. Its digest is the remembered one, or is taken once, for whoever asks first."""
 
     layer: Layer
     memory: Memory
@@ -205,19 +199,23 @@ class _Packed:
         return self.layer.blob.size
 
     async def digest(self) -> str:
+        return self.memory.digest(self.layer) or await self.check()
+
+    async def check(self) -> str:
         self._hashing = self._hashing or asyncio.create_task(self._hashed())
         return await self._hashing
 
     async def stream(self, start: int = 0) -> AsyncIterator[bytes]:
-        """From the first byte on, hashing goes on beside sending."""
-        self._hashing = self._hashing or asyncio.create_task(self._hashed())
+        """From the first byte on, hashing goes on beside sending, where it is needed."""
+        if self.memory.digest(self.layer) is None:
+            self._hashing = self._hashing or asyncio.create_task(self._hashed())
         async for chunk in self.layer.blob.stream(start):
             yield chunk
 
     async def _hashed(self) -> str:
         async with self.cores:
             digest = await self.layer.blob.digest()
-        self.memory.keep(self.layer, digest)
+        self.memory.keep(self.layer.identity, digest)
         return digest
 
 

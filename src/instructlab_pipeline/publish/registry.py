@@ -38,8 +38,9 @@ from instructlab_pipeline.publish.transport import (
     pause,
 )
 
+OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, BAD_REQUEST, NOT_FOUND = 200, 201, 202, 204, 206, 400, 404
 DOCKER_HUB_API = "registry-1.docker.io"
-CANNOT_GO_ON = frozenset({400, 404, 405, 416})  # answers to the rest of a broken upload: begin it again
+CANNOT_GO_ON = frozenset({BAD_REQUEST, NOT_FOUND, 405, 416})  # answers to the rest of a broken upload: begin it again
 READABLE_TYPES = (
     MANIFEST_TYPE,
     INDEX_TYPE,
@@ -47,9 +48,7 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 LEAVING_S = 0.25  # connections that were given up in the middle are closed in the loop's next turns
-UNSUPPORTED = frozenset({400, 403, 405, 501})  # answers where a registry lacks what not every one has
-BAD_REQUEST = 400
-OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, NOT_FOUND = 200, 201, 202, 204, 206, 404
+UNSUPPORTED = frozenset({BAD_REQUEST, 403, 405, 501})  # answers where a registry lacks what not every one has
 
 
 @asynccontextmanager
@@ -212,10 +211,7 @@ class _Upload:
         assert self._location is not None
         mark = "&" if "?" in self._location else "?"
         request = Request(method="PUT", url=f"{self._location}{mark}digest={digest}", headers={"Content-Length": "0"})
-        reply = await self._step(request, frozenset({CREATED, NO_CONTENT, BAD_REQUEST}))
-        if reply.status == BAD_REQUEST:  # the digest is right, so what arrived is not: begin again
-            self._location = None
-            raise Broken(f"what arrived is not what was sent (status {reply.status}{reply.complaint})")
+        await self._step(request, frozenset({CREATED, NO_CONTENT}), again=frozenset({BAD_REQUEST}))
 
     async def _standing(self) -> int:
         """How many bytes the registry has; 0 of an upload that had to be begun (again)."""
@@ -230,12 +226,19 @@ class _Upload:
         self._moved_to(await self._transport.once(_begin(self._root), expected=frozenset({ACCEPTED})))
         return 0
 
-    async def _step(self, request: Request, expected: frozenset[int]) -> Reply:
-        """What the registry cannot go on with is begun again; of a new upload, such an answer is an error."""
-        reply = await self._transport.once(request, expected=expected | (CANNOT_GO_ON if self._goes_on else set()))
-        if reply.status in CANNOT_GO_ON:
+    async def _step(self, request: Request, expected: frozenset[int], again: frozenset[int] = frozenset()) -> Reply:
+        """What the registry cannot go on with is begun again; so are the answers `again` of a new upload.
+
+        Raises:
+            SourceError: what arrived is not what was announced, because a file is not what was sealed.
+        """
+        hopeless = again | (CANNOT_GO_ON if self._goes_on else frozenset())
+        reply = await self._transport.once(request, expected=expected | hopeless)
+        if reply.status not in expected:
             self._location = None
-            raise Broken(f"it cannot go on with an upload (status {reply.status})")
+            if reply.status == BAD_REQUEST:
+                await self._content.check()
+            raise Broken(f"it cannot go on with an upload (status {reply.status}{reply.complaint})")
         return reply
 
     def _rest(self, start: int) -> Request:

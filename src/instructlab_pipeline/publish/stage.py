@@ -21,7 +21,7 @@ from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.image import LAYER_FILES, Entry, Layer, layers
 from instructlab_pipeline.publish.inputs import PublishInputs, making_of, origin_of, sealed_json, tuned_files
 from instructlab_pipeline.publish.layout import open_layout, require_usable
-from instructlab_pipeline.publish.memory import Memory
+from instructlab_pipeline.publish.memory import MEMORY, Memory
 from instructlab_pipeline.publish.model_registry import Registration, register
 from instructlab_pipeline.publish.origin import Origin
 from instructlab_pipeline.publish.presence import absence
@@ -138,7 +138,7 @@ def _plan(inputs: PublishInputs, files: Mapping[str, SealedFile], origin: Origin
 
 async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> tuple[Pushed, list[str]]:
     """The image, then its proofs (their digests are told), and its tags at last: no tag is seen without its proof."""
-    memory = Memory(context.cache / "layers", plan.reference)
+    memory = Memory(context.cache / MEMORY, plan.reference)
     async with _opened_base(inputs) as base, _opened(plan, base, memory, inputs) as destination:
         image = Image(
             layers=plan.layers,
