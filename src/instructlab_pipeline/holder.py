@@ -3,11 +3,14 @@
 import getpass
 import json
 import os
+import re
 import shlex
 import socket
 import sys
 import time
 from typing import Any
+
+WEBHOOK = re.compile(r"(--notify[-_]webhook[-_]url[= ]'?https?://[^/\s']+)[^\s']*")
 
 
 def this_process() -> dict[str, Any]:
@@ -36,5 +39,7 @@ def _user() -> str:
 
 
 def command() -> str:
+    """What was called; whoever reads it may not learn the address of a webhook from it."""
     words = shlex.join(["instructlab-pipeline", *sys.argv[1:]])
+    words = WEBHOOK.sub(r"\1/***", words)
     return words.encode(errors="backslashreplace").decode()  # a path need not be text

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from instructlab_pipeline.cli.notification import tell_end
 from instructlab_pipeline.notification import deliver, message
 from servers.command import command
 from servers.loopback import free_port
@@ -100,16 +99,44 @@ def test_a_run_that_fails_says_why_and_ends_with_its_own_code(tmp_path):
 @pytest.mark.parametrize(("state", "ok"), [("SUCCEEDED", True), ("FAILED", False)])
 def test_the_last_step_of_a_pipeline_tells_how_it_ended(tmp_path, state, ok):
     with webhook() as hook:
-        record = {"parameters": {"notify_webhook_url": {"value": hook.url, "origin": "pipeline inputs"}}}
-        (tmp_path / "run.json").write_text(json.dumps(record))
-        tell_end(str(tmp_path), state)
-    ((body, _),) = hook.messages
+        secret = {"NOTIFY_WEBHOOK_URL": f"{hook.url}\n", "NOTIFY_WEBHOOK_TOKEN": "t0ken"}
+        assert notified(tmp_path, state, environment=secret) == 0
+    ((body, headers),) = hook.messages
     assert body["ok"] is ok
     assert ok or state in body["text"]
+    assert headers["Authorization"] == "Bearer t0ken"
+
+
+def notified(folder, state, *words, environment=None):
+    words = ("kube", "notify", "--run-dir", "s3://runs/one", "--state", state, *words)
+    return command(*words, folder=folder, environment=environment).returncode
+
+
+def test_the_address_may_come_from_the_configmap_or_from_an_input_too(tmp_path):
+    with webhook() as hook:
+        manifest = {"kind": "ConfigMap", "data": {"notify_webhook_url": hook.url}}
+        (tmp_path / "params.yaml").write_text(json.dumps({"apiVersion": "v1", **manifest}))
+        assert notified(tmp_path, "SUCCEEDED", "--from-configmap=params.yaml") == 0
+        assert notified(tmp_path, "SUCCEEDED", f"--notify_webhook_url={hook.url}") == 0
+    assert len(hook.messages) == 2
 
 
 def test_a_pipeline_without_a_webhook_tells_nobody(tmp_path):
-    tell_end(str(tmp_path), "FAILED")
+    assert notified(tmp_path, "FAILED") == 0
+
+
+def test_an_address_is_neither_recorded_nor_shown_nor_compiled(tmp_path, model):
+    url = f"http://127.0.0.1:{free_port()}/services/letmein"
+    done = run(tmp_path, url, model)
+    assert "letmein" not in done.stdout + done.stderr
+    record = (tmp_path / "runs" / "one" / "run.json").read_text()
+    assert "letmein" not in record + (tmp_path / "runs" / "one" / "report.html").read_text()
+    assert "/***" in record
+    for words in (("params", "show"), ("params", "show", "--json")):
+        assert "letmein" not in command(*words, f"--notify_webhook_url={url}", folder=tmp_path).stdout
+    compiled = ("kube", "compile", "--output", "package.yaml", f"--notify_webhook_url={url}")
+    assert "webhook-secret" in command(*compiled, folder=tmp_path).stderr
+    assert "letmein" not in (tmp_path / "package.yaml").read_text()
 
 
 def test_a_webhook_that_refuses_changes_nothing_but_a_line(tmp_path, model):

@@ -18,6 +18,7 @@ from instructlab_pipeline.kube.package import Package, pipeline
 from instructlab_pipeline.params.layers import resolve
 from servers.command import command, descendants
 from servers.demo_world import PARAMETERS, demo_world
+from servers.webhook import webhook
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,12 +52,22 @@ def scratch(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_pipeline(world, scratch):
+def hook():
+    with webhook() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def run_pipeline(world, hook, scratch):
     """Run the package on the demo's parameters, with its run in the bucket; what is changed are inputs."""
     from kfp import local
 
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch / "artifacts"))
-    programs = {"XDG_CACHE_HOME": str(scratch), "REGISTRY_AUTH_FILE": world.outside["REGISTRY_AUTH_FILE"]}
+    programs = {
+        "XDG_CACHE_HOME": str(scratch),
+        "REGISTRY_AUTH_FILE": world.outside["REGISTRY_AUTH_FILE"],
+        "NOTIFY_WEBHOOK_URL": hook.url,  # as the secret gives it to the last step
+    }
 
     def run(run_dir, *, compiled_for=None, **changed):
         given = {**world.parameters, "K8S_TRAINING_API": "none", **changed}
@@ -104,7 +115,7 @@ def states(run_dir):
     return {stage["stage"]: stage["state"] for stage in state_of(BucketStorage.open(run_dir))["stages"]}
 
 
-def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(run_pipeline, single, scratch):
+def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(run_pipeline, single, hook, scratch):
     with killed_at("train_phase_1", scratch) as killed, pytest.raises(RuntimeError, match="train-phase-1"):
         run_pipeline(RUN)
     assert killed
@@ -119,6 +130,8 @@ def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(
     published = json.loads(BucketStorage.open(RUN).remote.read("publish/published.json"))
     assert published["digest"] == single["image"]["digest"]
     assert_shown(scratch)
+    assert [body["ok"] for body, _ in hook.messages] == [False, True]
+    assert hook.url not in BucketStorage.open(RUN).remote.read("run.json").decode()
 
 
 def assert_shown(folder):

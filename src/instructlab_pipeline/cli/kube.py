@@ -32,6 +32,7 @@ COMMANDS = (
     kubeflow.logs,
     kubeflow.prepare,
     kubeflow.clean,
+    kubeflow.notify,
 )
 for command in COMMANDS:
     kube.add_command(command)

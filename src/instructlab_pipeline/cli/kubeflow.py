@@ -1,4 +1,4 @@
-"""`kube compile`, `submit`, `status`, `logs`; `prepare` and `clean` are what the first and the last step do."""
+"""`kube compile`, `submit`, `status`, `logs`; `prepare`, `notify`, `clean` are what the first and the last step do."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from instructlab_pipeline.errors import ParameterError, UsageError
 from instructlab_pipeline.kube.names import IMAGE
 from instructlab_pipeline.params.layers import Resolved, resolve_layers
 from instructlab_pipeline.params.places import Layer, environment_layer
+from instructlab_pipeline.params.table import PARAMETERS
 
 IMAGE_OF_THIS_VERSION = f"{IMAGE}:{__version__}"
 
@@ -43,6 +44,7 @@ def compile_(output: Path, image: str, **options: Any) -> None:
     resolved = resolved_options(options)
     if resolved.faults:
         raise ParameterError(resolved.faults)
+    _tell_what_is_left_out(resolved)
     compiled(Package(resolved=resolved, image=image), output)
     click.echo(output)
 
@@ -64,6 +66,7 @@ def submit(run_dir: str, endpoint: str, experiment: str, image: str, as_json: bo
     with told(in_json=as_json), tempfile.TemporaryDirectory() as folder:
         resolved = resolved_options(options)
         parameters = resolved.parameters
+        _tell_what_is_left_out(resolved)
         remote = RemoteFolder.open(run_dir, named_by="--run-dir")
         package = Path(folder) / "package.yaml"
         compiled(Package(resolved=resolved, image=image), package)
@@ -154,6 +157,28 @@ def clean(run_dir: str) -> None:
 
     for name in deputy.clean(run_dir):
         click.echo(f"deleted {name}")
+
+
+@click.command(cls=ParameterCommand)
+@click.option("--run-dir", metavar="PLACE", required=True, help="Where the run lives.")
+@click.option("--state", required=True, help="How Kubeflow says that the run ended.")
+@parameter_options
+def notify(run_dir: str, state: str, **options: Any) -> None:
+    """Tell the webhook how a pipeline's run ended: what its last step does. Without a webhook, nobody is told."""
+    from instructlab_pipeline.cli.notification import tell_end
+
+    url = resolved_options(options).values["notify_webhook_url"]
+    if url:
+        tell_end(str(url), run_dir, state)
+
+
+def _tell_what_is_left_out(resolved: Resolved) -> None:
+    for name, value in resolved.values.items():
+        if value and PARAMETERS[name].kind.conceals:
+            secret = f"the secret {resolved.values['notify_webhook_secret']}"
+            click.echo(
+                f"note: {name} is left out, as Kubeflow shows inputs to everybody: put it into {secret}", err=True
+            )
 
 
 def _configmap_layers(name: str, profile: str) -> list[Layer]:

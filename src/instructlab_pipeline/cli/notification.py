@@ -26,15 +26,10 @@ def notified(url: str | None, run: str, report: Mapping[str, Any]) -> Iterator[N
             _notify(url, run, error, report)
 
 
-def tell_end(run: str, state: str) -> None:
+def tell_end(url: str, run: str, state: str) -> None:
     """From the last step of a Kubeflow pipeline, which knows how it ended and nothing more."""
-    from instructlab_pipeline.run_storage import open_storage
-
-    record = open_storage(run).record().get("parameters", {})
-    url = record.get("notify_webhook_url", {}).get("value")
-    if url:
-        ended = {"exit_code": None, "message": f"the pipeline ended as {state}", "remedy": "see the steps' logs"}
-        _notify(url, run, None if state == "SUCCEEDED" else ended, {})
+    ended = {"exit_code": None, "message": f"the pipeline ended as {state}", "remedy": "see the steps' logs"}
+    _notify(url, run, None if state == "SUCCEEDED" else ended, {})
 
 
 def _notify(url: str, run: str, error: Mapping[str, Any] | None, report: Mapping[str, Any]) -> None:

@@ -99,7 +99,7 @@ def _in_words(resolved: Resolved) -> str:
 
 
 def _value_in_words(resolved: Resolved, name: str) -> str:
-    value = resolved.settings[name].value
+    value = PARAMETERS[name].kind.shown(resolved.settings[name].value)
     return "-" if value is None else text_of(value).replace("\n", " ") or '""'
 
 

@@ -1,6 +1,7 @@
 """`params patch`: what `oc patch configmap --type merge` does, after a look at the values."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -8,7 +9,7 @@ from instructlab_pipeline.errors import ParameterError, UsageError
 from instructlab_pipeline.kube.names import CONFIGMAP, NAMESPACE
 from instructlab_pipeline.params.layers import resolve_layers
 from instructlab_pipeline.params.places import command_line_layer
-from instructlab_pipeline.params.table import ALIASES, PROFILES
+from instructlab_pipeline.params.table import ALIASES, PARAMETERS, PROFILES
 
 
 @click.command()
@@ -61,5 +62,5 @@ def _pair(change: str) -> tuple[str, str]:
     return name.lower(), text
 
 
-def _shown(data: Mapping[str, str], name: str) -> str:
-    return (data[name] or '""') if name in data else "(not there)"
+def _shown(data: Mapping[str, str], name: str) -> Any:
+    return (PARAMETERS[name].kind.shown(data[name]) or '""') if name in data else "(not there)"

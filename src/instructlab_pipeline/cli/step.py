@@ -10,13 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import click
 
-from instructlab_pipeline.cli.notification import tell_end
-from instructlab_pipeline.errors import Interrupted, PipelineError, ServiceError, WorkerError
+from instructlab_pipeline.errors import Interrupted, ServiceError, WorkerError
 from instructlab_pipeline.s3.remote import RemoteFolder
 
 RETRIED = frozenset(kind.exit_code for kind in (ServiceError, WorkerError, Interrupted))
@@ -78,11 +76,19 @@ def published(facts: Mapping[str, Any]) -> Published:
     return Published(reference=facts["reference"], digest=facts["digest"])
 
 
+def tell_end(run_dir: str, state: str, *, webhook: str, params_configmap: str) -> None:
+    """Have the webhook told: that of the pipeline's input, or else of the secret, or else of the ConfigMap."""
+    words = ["kube", "notify", "--run-dir", run_dir, "--state", state]
+    if webhook:
+        words.append(f"--notify_webhook_url={webhook}")
+    elif not os.environ.get("NOTIFY_WEBHOOK_URL") and params_configmap:
+        words.append(f"--from-configmap={params_configmap}")
+    command(*words)
+
+
 def finish(run_dir: str, *, state: str, report: Any) -> None:
-    """Tell how the run ended, and leave no training job behind. What cannot be done here must not fail the run."""
+    """Show how the run ended, and leave no training job behind. What cannot be done here must not fail the run."""
     click.echo(f"the pipeline ended: {state}")
-    with suppress(PipelineError):
-        tell_end(run_dir, state)
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
         command("kube", "clean", "--run-dir", run_dir)
     click.echo(command("status", run_dir).stdout)

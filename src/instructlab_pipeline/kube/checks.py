@@ -21,6 +21,8 @@ SECRETS: Mapping[str, tuple[Shapes, bool]] = {
     "sdg_teacher_secret": ({"": ENDPOINT_KEYS}, False),
     "eval_judge_secret": ({"": ENDPOINT_KEYS}, True),
     "output_oci_registry_secret": ({DOCKER: (".dockerconfigjson",)}, False),
+    "output_signing_secret": ({"": ("cosign.key",)}, True),
+    "notify_webhook_secret": ({"": ("url",)}, True),
     "sdg_repo_secret": ({BASIC: ("password",), SSH: ("ssh-privatekey",)}, True),
 }
 

@@ -96,7 +96,14 @@ def publish(run_dir: str, pipeline_run: str) -> NamedTuple("Published", [("refer
 
 
 @component
-def finish(run_dir: str, status: PipelineTaskFinalStatus, report: Output[HTML]) -> None:
+def finish(
+    run_dir: str,
+    params_configmap: str,
+    notify_webhook_url: str,
+    status: PipelineTaskFinalStatus,
+    report: Output[HTML],
+) -> None:
     from instructlab_pipeline.cli import step
 
+    step.tell_end(run_dir, status.state, webhook=notify_webhook_url, params_configmap=params_configmap)
     step.finish(run_dir, state=status.state, report=report)

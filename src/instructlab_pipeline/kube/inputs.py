@@ -19,7 +19,10 @@ TYPES: Mapping[type, str] = {bool: "Boolean", int: "Integer", float: "Float", st
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """`default` is None where the input must be given. A parameter that may be unset is text, empty for unset."""
+    """`default` is None where the input must be given. A parameter that may be unset is text, empty for unset.
+
+    What is not to be shown is empty too: Kubeflow shows inputs to everybody.
+    """
 
     name: str
     type: type
@@ -95,7 +98,7 @@ def _input(parameter: Parameter, resolved: Resolved) -> Input:
     kind = type(parameter.defaults[resolved.profile])
     if parameter.required:
         kind = str
-    elif default is None or setting.origin.startswith(f"{parameter.follows} ("):
+    elif default is None or parameter.kind.conceals or setting.origin.startswith(f"{parameter.follows} ("):
         kind, default = str, ""
     elif kind not in TYPES:
         kind, default = str, text_of(default)

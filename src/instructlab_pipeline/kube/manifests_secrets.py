@@ -18,6 +18,7 @@ def secrets() -> dict[str, Manifest]:
         _secret("eval_judge_secret", dict.fromkeys(ENDPOINT_KEYS, "")),
         _secret("output_oci_registry_secret", {".dockerconfigjson": '{"auths":{}}'}, kind="dockerconfigjson"),
         _secret("output_signing_secret", {"cosign.key": "", "cosign.password": ""}),
+        _secret("notify_webhook_secret", {"url": "", "token": ""}),
         _secret("sdg_repo_secret", {"username": "", "password": ""}, kind="basic-auth"),
         _s3_connection(),
     ]

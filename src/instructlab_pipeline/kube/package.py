@@ -72,6 +72,12 @@ SECRETS: Mapping[str, Sequence[Secret]] = {
     "sdg": (Secret(parameter="sdg_teacher_secret", variables={"api_token": "OPENAI_API_KEY"}), JUDGE_SECRET),
     "eval_phase_1": (JUDGE_SECRET,),
     "eval_final": (JUDGE_SECRET,),
+    "finish": (
+        Secret(
+            parameter="notify_webhook_secret",
+            variables={"url": "NOTIFY_WEBHOOK_URL", "token": "NOTIFY_WEBHOOK_TOKEN"},
+        ),
+    ),
     "publish": (
         REGISTRY_SECRET,
         Secret(
@@ -135,7 +141,8 @@ def _lay_out(package: Package, channels: Mapping[str, Any]) -> None:
     from instructlab_pipeline.kube import components
 
     run_dir = channels[pipeline_inputs.RUN_DIR]
-    finish = _placed(components.finish(run_dir=run_dir), "finish", package, channels)
+    told = {name: channels[name] for name in ("params_configmap", "notify_webhook_url")}
+    finish = _placed(components.finish(run_dir=run_dir, **told), "finish", package, channels)
     with dsl.ExitHandler(finish, name="run"):
         prepared = _prepared(package, channels)
         tasks: dict[str, Any] = {}

@@ -7,7 +7,7 @@ that Python, YAML, JSON and Kubernetes agree on; nothing is rounded, clipped or 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -50,13 +50,21 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One type of value. `valid` says in words what is; `schema` is what JSON Schema can say of the value."""
+    """One type of value. `valid` says in words what is; `schema` is what JSON Schema can say of the value.
+
+    `conceals`: whoever knows the whole URL may use what it leads to, so it is shown without its path.
+    """
 
     name: str
     valid: str
     read: Callable[[str], Value | Refusal]
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     empty_is_a_value: bool = False
+    conceals: bool = False
+
+    def shown(self, value: Value) -> Value:
+        """The value as it may be recorded and printed."""
+        return uris.without_path(value) if self.conceals and isinstance(value, str) and value else value
 
 
 def text_of(value: Value) -> str:
@@ -291,12 +299,13 @@ ENDPOINT = Kind(
     read=_unless(uris.endpoint_fault),
     schema={"type": "string", "pattern": f"^(https?://.|{uris.BUILTIN_TEACHER}$)"},
 )
-WEBHOOK = Kind(
+WEB_ADDRESS = Kind(
     name="URL",
     valid="an http or https URL without credentials, such as https://HOST/PATH",
     read=_unless(uris.webhook_fault),
     schema={"type": "string", "pattern": "^https?://."},
 )
+WEBHOOK = replace(WEB_ADDRESS, conceals=True)
 REMOTE_ENDPOINT = Kind(
     name="Endpoint URL",
     valid="the base URL of an OpenAI-compatible API, such as https://HOST/v1",

@@ -59,14 +59,17 @@ class Resolved:
     def as_json(self) -> dict[str, dict[str, Any]]:
         """`{"<name>": {"value": ..., "origin": ...}}`, as `params show --json` prints it and run.json keeps it.
 
+        What would open a webhook is left out.
+
         Raises:
             ParameterError: a value is wrong. A required one that is missing is null here, with the origin "missing".
         """
         if self.faults:
             raise ParameterError(self.complaints)
+        shown = {name: PARAMETERS[name].kind.shown(value) for name, value in self.values.items()}
         return {
             name: {"value": list(value) if isinstance(value, tuple) else value, "origin": self.settings[name].origin}
-            for name, value in self.values.items()
+            for name, value in shown.items()
         }
 
 

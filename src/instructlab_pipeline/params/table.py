@@ -417,7 +417,14 @@ class Parameters:
         kinds.WEBHOOK,
         None,
         "Where a JSON message is posted when a run ends, well or not. A token for it comes from NOTIFY_WEBHOOK_TOKEN. "
-        "A message that cannot be delivered never fails the run.",
+        "A message that cannot be delivered never fails the run. Records and pages show the address without its path; "
+        "on a cluster it belongs into the secret that notify_webhook_secret names.",
+    )
+    notify_webhook_secret: str = INFRASTRUCTURE.addition(
+        kinds.KUBERNETES_NAME,
+        "webhook-secret",
+        "The name of the Kubernetes secret that the last step takes notify_webhook_url and NOTIFY_WEBHOOK_TOKEN from, "
+        "with the keys url and token.",
     )
 
     output_save_checkpoints: bool = OUTPUT.parameter(
@@ -450,7 +457,7 @@ class Parameters:
         "KServe's sidecar mode, which needs a shell in it. Where unset, the image holds the model alone.",
     )
     output_model_registry_url: str | None = OUTPUT.addition(
-        kinds.WEBHOOK,
+        kinds.WEB_ADDRESS,
         None,
         "The address of a Kubeflow Model Registry in which the published model is entered. Its token, if it wants one, "
         "comes from MODEL_REGISTRY_TOKEN, in a cluster from the service account.",

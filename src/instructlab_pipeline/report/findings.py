@@ -11,10 +11,8 @@ from typing import Any
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import Artifact
 from instructlab_pipeline.events import read_events
-from instructlab_pipeline.params.uris import without_path
 from instructlab_pipeline.pipeline import STAGE_NAMES
 
-WEBHOOK = "notify_webhook_url"
 TELEMETRY = "work/telemetry.jsonl"
 
 
@@ -51,17 +49,6 @@ class Findings:
 
     def facts(self, stage: str) -> Mapping[str, Any]:
         return self.sealed[stage].facts if stage in self.sealed else {}
-
-    def shown_parameters(self) -> dict[str, dict[str, Any]]:
-        """As recorded, but for an address that opens what it leads to: a page is passed on."""
-        shown: dict[str, dict[str, Any]] = dict(self.record.get("parameters", {}))
-        if url := self.parameter(WEBHOOK):
-            shown[WEBHOOK] = {**shown[WEBHOOK], "value": without_path(url)}
-        return shown
-
-    def shown_command(self) -> str:
-        command, url = str(self.record.get("command", "")), self.parameter(WEBHOOK)
-        return command.replace(url, without_path(url)) if url else command
 
     def parameter(self, name: str) -> Any:
         return self.record.get("parameters", {}).get(name, {}).get("value")

@@ -53,9 +53,9 @@ def sections(found: Findings) -> dict[str, Any]:
         "training": {phase: found.facts(phase) for phase in ("train_phase_1", "train_phase_2") if found.facts(phase)},
         "timeline": _timeline(found),
         "origins": _origins(found),
-        "parameters": found.shown_parameters(),
+        "parameters": found.record.get("parameters", {}),
         "program_version": found.record.get("version"),
-        "command": found.shown_command(),
+        "command": found.record.get("command"),
         "notices": _notices(found),
     }
 

@@ -29,6 +29,7 @@ SECRETS = {
     "eval_judge_secret",
     "output_oci_registry_secret",
     "output_signing_secret",
+    "notify_webhook_secret",
     "sdg_repo_secret",
 }
 

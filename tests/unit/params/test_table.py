@@ -80,6 +80,7 @@ ADDITIONS = {
     "output_signing_secret": "signing-secret",
     "s3_secret": "s3-connection",
     "notify_webhook_url": None,
+    "notify_webhook_secret": "webhook-secret",
     "k8s_training_api": "auto",
     "k8s_training_hours": 72,
     "train_gpus_per_worker": 1,

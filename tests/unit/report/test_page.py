@@ -168,15 +168,6 @@ def test_notices_and_durations_are_told(judged):
     assert "2.0 s" in text
 
 
-def test_a_webhooks_address_is_not_passed_on_with_the_page(begun):
-    url = "https://hooks.example.com/services/T0/B0/letmein"
-    parameters = {"notify_webhook_url": {"value": url, "origin": "command line"}}
-    write(begun / "run.json", {"parameters": parameters, "command": f"run --notify-webhook-url {url}"})
-    page = page_of(begun)
-    assert "letmein" not in page
-    assert "https://hooks.example.com/***" in page
-
-
 def test_a_published_run_says_so(judged):
     write(judged / "publish" / "published.json", {})
     sealed(judged, "publish", {"reference": "registry/rivers:1", "digest": "sha256:77"})
