@@ -1,22 +1,17 @@
 """`doctor` against servers that are well, and against what is wrong with them."""
 
 import json
+from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
 from servers.command import command
 from servers.kube_api import TRAINING, KubeApi
-from servers.small_world import small_world
+from servers.small_world import TEACHER_KEY, small_world
+from servers.teacher_server import MODEL
 
 pytestmark = pytest.mark.timeout(600)
-
-VALUE = "c2VjcmV0LXZhbHVl"
-SECRETS = {
-    "s3-connection": ("Opaque", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_S3_ENDPOINT")),
-    "teacher-secret": ("Opaque", ("api_token", "model_name", "endpoint")),
-    "oci-registry-secret": ("kubernetes.io/dockerconfigjson", (".dockerconfigjson",)),
-    "taxonomy-repo-secret": ("kubernetes.io/ssh-auth", ("ssh-privatekey",)),
-}
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +20,22 @@ def world(tmp_path_factory):
         yield servers
 
 
+def secrets(world):
+    """Name -> type and data, of the secrets that open the world."""
+    given = world.environment
+    s3 = {name: value for name, value in given.items() if name.startswith("AWS_")}
+    teacher = {"api_token": f"{TEACHER_KEY}\n", "model_name": MODEL, "endpoint": world.teacher.url}
+    login = {".dockerconfigjson": Path(given["REGISTRY_AUTH_FILE"]).read_text()}
+    return {
+        "s3-connection": ("Opaque", s3),
+        "teacher-secret": ("Opaque", teacher),
+        "oci-registry-secret": ("kubernetes.io/dockerconfigjson", login),
+        "taxonomy-repo-secret": ("kubernetes.io/ssh-auth", {"ssh-privatekey": "key"}),
+    }
+
+
 @pytest.fixture
-def cluster():
+def cluster(world):
     """Everything that a run asks of a cluster."""
     with KubeApi() as api:
         api.put("storageclasses", "gp3-csi", provisioner="ebs.csi.aws.com", volumeBindingMode="WaitForFirstConsumer")
@@ -34,8 +43,9 @@ def cluster():
         api.put("configmaps", "instructlab-pipeline-params", data={})
         for number in range(2):
             api.put("nodes", f"node-{number}", status={"allocatable": {"nvidia.com/gpu": "2"}}, spec={})
-        for name, (kind, keys) in SECRETS.items():
-            api.put("secrets", name, type=kind, data=dict.fromkeys(keys, VALUE))
+        for name, (kind, data) in secrets(world).items():
+            encoded = {key: b64encode(text.encode()).decode() for key, text in data.items()}
+            api.put("secrets", name, type=kind, data=encoded)
         yield api
 
 
@@ -74,7 +84,18 @@ def test_a_cluster_that_has_everything_is_well(world, cluster):
     assert "WaitForFirstConsumer; its driver gives ReadWriteOnce;" in found["storage class"]["told"]
     assert found["eval_judge_secret"]["status"] == "warn"
     assert found["permissions"]["told"].startswith("pipeline-runner-dspa has all")
-    assert VALUE not in done.stdout + done.stderr
+    assert found["cluster"]["told"].startswith("Kubernetes v1.32.0 at http://127.0.0.1:")
+    assert not [secret for secret in world.secrets if secret in done.stdout + done.stderr]
+
+
+def test_a_cluster_s_secrets_open_what_its_pods_will_ask(world, cluster):
+    kept = {name: world.environment[name] for name in ("SDG_BASE_MODEL", "SDG_REPO_URL", "OUTPUT_OCI_MODEL_URI")}
+    given = {**kept, "OUTPUT_REGISTRY_INSECURE": "true", "KUBECONFIG": cluster.kubeconfig(world.folder)}
+    words = ("doctor", "--cluster", "--run-dir", "s3://models/runs/one", "--json")
+    done = command(*words, folder=world.folder, environment=given)
+    found = {each["name"]: each["status"] for each in json.loads(done.stdout)["checks"]}
+    assert {found[name] for name in ("base model", "teacher", "judge", "registry", "run folder")} == {"ok"}
+    assert not [secret for secret in world.secrets if secret in done.stdout + done.stderr]
 
 
 def test_what_a_cluster_lacks_is_named(world, cluster):

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from instructlab_pipeline.kube.connection import connected
+from instructlab_pipeline.kube.pod_logs import follow_pods
+from instructlab_pipeline.kube.watching import Collection
 from servers.command import command
 from servers.kfp_api import TOKEN, KfpApi
 from servers.kube_api import KubeApi
@@ -89,3 +92,29 @@ def test_the_logs_of_a_runs_pods_are_printed(kubeflow, tmp_path):
         done = command("kube", "logs", "run-1", folder=tmp_path, environment=environment)
         assert done.stdout == "[step-1] line of 1\n[step-2] line of 2\n"
         assert command("kube", "logs", "run-2", folder=tmp_path, environment=environment).returncode == 2
+
+
+def test_logs_that_are_followed_go_on_with_pods_that_come_later(tmp_path, monkeypatch):
+    with KubeApi() as cluster:
+        monkeypatch.setenv("KUBECONFIG", cluster.kubeconfig(tmp_path))
+        cluster.logs = {"step-1": ["first"], "step-2": ["second"]}
+        told = []
+
+        def is_in(pod, phase):
+            metadata = {"labels": {"pipeline/runid": "run-1"}}
+            cluster.put("pods", pod, metadata=metadata, status={"phase": phase})
+
+        def tell(line):
+            told.append(line)
+            if line == "[step-1] first":
+                is_in("step-2", "Running")
+                is_in("step-1", "Succeeded")
+            else:
+                is_in("step-2", "Succeeded")
+
+        is_in("step-1", "Running")
+        pods = Collection(
+            path="/api/v1/namespaces/data-science-project/pods", selectors={"labelSelector": "pipeline/runid=run-1"}
+        )
+        follow_pods(connected(), pods, tell, container="main", quiet_s=0.5)
+    assert told == ["[step-1] first", "[step-2] second"]

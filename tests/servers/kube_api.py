@@ -112,6 +112,7 @@ class KubeApi(KubernetesServer):
         self._history.forget()
 
     def routes(self):
+        yield web.get("/version", _version)
         for group in KINDS:
             root = f"/api/{group}" if group == "v1" else f"/apis/{group}"
             yield web.get(root, self._resources)
@@ -129,7 +130,8 @@ class KubeApi(KubernetesServer):
             self.outages -= 1
             return self.refusal(503, "ServiceUnavailable", "the server is currently unable to handle the request")
         group = request.path.removeprefix("/apis/").removeprefix("/api/")
-        if not any(group == served or group.startswith(f"{served}/") for served in self.served):
+        is_served = any(group == served or group.startswith(f"{served}/") for served in self.served)
+        if not is_served and request.path != "/version":
             return self.refusal(404, "NotFound", "the server could not find the requested resource")
         verb, resource = _verb(request), _resource(request)
         if (verb, resource) in self.forbidden:
@@ -295,6 +297,10 @@ class _History:
         self.settle()
         self.version += 1
         self.oldest = self.version
+
+
+async def _version(_request):
+    return web.json_response({"major": "1", "minor": "32", "gitVersion": "v1.32.0"})
 
 
 async def _tell(response, event, thing):

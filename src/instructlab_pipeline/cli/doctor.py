@@ -1,8 +1,10 @@
 """`doctor`: every credential, endpoint, bucket and registry, asked before anything is spent."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,14 @@ MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("fail", "
 def doctor(cluster: bool, run_dir: str, as_json: bool, **options: Any) -> None:
     """Ask everything that a run with these parameters needs; spend and change nothing.
 
-    A line each: ok, warn or fail, with what to do. The exit code is that with which the run would end.
+    A line each: ok, warn or fail, with what to do. The exit code is that with which the run would end. With --cluster,
+    endpoints, bucket and registry are asked with what its secrets hold, as far as you may read them.
     """
-    with told(in_json=as_json):
+    with told(in_json=as_json), tempfile.TemporaryDirectory() as folder:
         resolved = resolved_options(options)
+        if cluster:
+            _take_what_pods_get(resolved.values, Path(folder))
+            resolved = resolved_options(options)
         found = examined(
             [*_local_checks(resolved.parameters, run_dir), *(_cluster_checks(resolved) if cluster else ())]
         )
@@ -46,6 +52,16 @@ def doctor(cluster: bool, run_dir: str, as_json: bool, **options: Any) -> None:
         raise type(first)(
             f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}", remedy="see the lines above"
         )
+
+
+def _take_what_pods_get(values: Mapping[str, Any], folder: Path) -> None:
+    """The cluster's secrets into the environment; what a parameter says itself stays."""
+    from instructlab_pipeline.kube.connection import connected
+    from instructlab_pipeline.kube.secrets_live import opened
+
+    for variable, text in opened(connected(), values, folder).items():
+        if values.get(variable.lower()) is None:
+            os.environ[variable] = text
 
 
 def _local_checks(parameters: Parameters, run_dir: str) -> Iterator[tuple[str, Check]]:

@@ -17,6 +17,7 @@ from instructlab_pipeline.params.layers import Resolved, resolve_layers
 from instructlab_pipeline.params.places import Layer, environment_layer
 from instructlab_pipeline.params.table import PARAMETERS
 
+MAIN = "main"  # the container of a step's pod in which the step runs
 IMAGE_OF_THIS_VERSION = f"{IMAGE}:{__version__}"
 
 
@@ -101,22 +102,28 @@ def status(run: str, endpoint: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", metavar="RUN_ID")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the pods end.")
+@click.option("--follow", "-f", is_flag=True, help="Go on, also with pods to come, until none has worked for a minute.")
 def logs(run: str, follow: bool) -> None:
     """Print what the pods of a run on Kubeflow printed, and its training jobs through them."""
     from instructlab_pipeline.kube.connection import connected
     from instructlab_pipeline.kube.pipelines_api import RUN_LABEL
+    from instructlab_pipeline.kube.pod_logs import follow_pods
+    from instructlab_pipeline.kube.watching import Collection
 
     cluster = connected()
-    place = f"/api/v1/namespaces/{cluster.namespace}/pods"
-    pods = cluster.list(place, labelSelector=f"{RUN_LABEL}={run}")
+    place, selector = f"/api/v1/namespaces/{cluster.namespace}/pods", f"{RUN_LABEL}={run}"
+    pods = cluster.list(place, labelSelector=selector)
     if not pods:
         raise UsageError(
             f"there are no pods of run {run} in {cluster.namespace}", remedy="check the id, and `oc project`"
         )
+    if follow:
+        watched = Collection(path=place, selectors={"labelSelector": selector})
+        follow_pods(cluster, watched, click.echo, container=MAIN)
+        return
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
         name = pod["metadata"]["name"]
-        for line in cluster.lines(f"{place}/{name}/log?container=main&follow={str(follow).lower()}"):
+        for line in cluster.lines(f"{place}/{name}/log?container={MAIN}"):
             click.echo(f"[{name}] {line}")
 
 

@@ -28,6 +28,7 @@ SECRETS: Mapping[str, tuple[Shapes, bool]] = {
 
 
 def cluster_checks(cluster: Cluster, parameters: Parameters) -> Iterator[tuple[str, Check]]:
+    yield "cluster", lambda: _version(cluster)
     yield "training API", lambda: _training_api(cluster, parameters)
     yield "storage class", lambda: storage_class(cluster, parameters.k8s_storage_class_name)
     yield "cluster GPUs", lambda: gpus(cluster, parameters)
@@ -35,6 +36,12 @@ def cluster_checks(cluster: Cluster, parameters: Parameters) -> Iterator[tuple[s
     for parameter in SECRETS:
         yield parameter, lambda parameter=parameter: _secret(cluster, parameter, parameters)  # type: ignore[misc]
     yield "permissions", lambda: permissions(cluster, parameters.k8s_training_api)
+
+
+def _version(cluster: Cluster) -> str:
+    found = cluster.get("/version")
+    place = f"{cluster.client.configuration.host}, namespace {cluster.namespace}"
+    return f"Kubernetes {found['gitVersion']} at {place}"
 
 
 def _training_api(cluster: Cluster, parameters: Parameters) -> str:

@@ -11,8 +11,9 @@ from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.kube.connection import Cluster, connected
 from instructlab_pipeline.kube.names import LABELS
 from instructlab_pipeline.kube.placement import node_selector, tolerations, training_resources
+from instructlab_pipeline.kube.pod_logs import Tell
 from instructlab_pipeline.kube.training_job import Training
-from instructlab_pipeline.kube.training_run import Patience, Tell, api_served, remove_jobs, run_job
+from instructlab_pipeline.kube.training_run import Patience, api_served, remove_jobs, run_job
 from instructlab_pipeline.params.layers import Resolved
 
 IMAGE_VARIABLE = "INSTRUCTLAB_PIPELINE_IMAGE"  # set in every pod of ours: workers run in the image of their step

@@ -14,6 +14,7 @@ NAME = "instructlab-pipeline-metrics"
 DASHBOARD = "instructlab-pipeline-dashboard"
 PORT = 9464
 RUNS = "s3://$(AWS_S3_BUCKET)/runs"
+SOURCE = {"type": "prometheus", "uid": "${source}"}  # whichever Prometheus the reader of the dashboard chooses
 
 Manifest = Mapping[str, Any]
 
@@ -112,14 +113,24 @@ def dashboard() -> Manifest:
         ("GPU utilization", "instructlab_training_flops_utilization_ratio", "percentunit"),
         ("Evaluation", "instructlab_evaluation_score", "percentunit"),
     )
-    runs = {"name": "run", "type": "query", "query": "label_values(instructlab_run_last_event_timestamp_seconds, run)"}
+    source = {"name": "source", "label": "Data source", "type": "datasource", "query": "prometheus"}
+    runs = {
+        "name": "run",
+        "label": "Run",
+        "type": "query",
+        "datasource": SOURCE,
+        "query": "label_values(instructlab_run_last_event_timestamp_seconds, run)",
+        "refresh": 2,  # whenever the time range changes: there are new runs
+        "multi": True,
+        "includeAll": True,
+    }
     return {
         "title": "instructlab-pipeline",
         "uid": "instructlab-pipeline",
         "schemaVersion": 39,
         "time": {"from": "now-24h", "to": "now"},
         "refresh": "1m",
-        "templating": {"list": [{**runs, "multi": True, "includeAll": True}]},
+        "templating": {"list": [source, runs]},
         "panels": [_panel(number, *panel) for number, panel in enumerate(panels)],
     }
 
@@ -130,6 +141,7 @@ def _panel(number: int, title: str, metric: str, unit: str) -> Manifest:
         "id": number + 1,
         "title": title,
         "type": "timeseries",
+        "datasource": SOURCE,
         "gridPos": {"h": 8, "w": 8, "x": 8 * (number % 3), "y": 8 * (number // 3)},
         "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
         "targets": [{"refId": "A", "expr": f'{metric}{{run=~"$run"}}', "legendFormat": legend}],

@@ -14,6 +14,7 @@ from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.kube.package import NAME
 
 TOKEN = "KFP_TOKEN"  # noqa: S105 - the name of a variable
+CERTIFICATES = "SSL_CERT_FILE"  # for clusters whose routes have a certificate of their own
 RUN_LABEL = "pipeline/runid"  # which Kubeflow puts on every pod of a run
 
 
@@ -62,7 +63,8 @@ class Pipelines:
         pipeline_id = self.client.get_pipeline_id(NAME)
         if pipeline_id is None:
             pipeline_id = self.client.upload_pipeline(str(package), pipeline_name=NAME).pipeline_id
-        found = self.client.list_pipeline_versions(pipeline_id, page_size=100).pipeline_versions or []
+        newest = {"page_size": 100, "sort_by": "created_at desc"}
+        found = self.client.list_pipeline_versions(pipeline_id, **newest).pipeline_versions or []
         known = {each.display_name: each.pipeline_version_id for each in found}
         if version not in known:
             uploaded = self.client.upload_pipeline_version(str(package), version, pipeline_id=pipeline_id)
@@ -82,7 +84,8 @@ def pipelines_at(endpoint: str) -> Pipelines:
     token = os.environ.get(TOKEN, "").strip() or None
     with _boundary(endpoint), warnings.catch_warnings(action="ignore", category=FutureWarning):
         _knock(endpoint, token)
-        return Pipelines(endpoint=endpoint, client=kfp.Client(host=endpoint, existing_token=token))
+        client = kfp.Client(host=endpoint, existing_token=token, ssl_ca_cert=os.environ.get(CERTIFICATES))
+        return Pipelines(endpoint=endpoint, client=client)
 
 
 def _knock(endpoint: str, token: str | None) -> None:
@@ -90,6 +93,7 @@ def _knock(endpoint: str, token: str | None) -> None:
     import kfp_server_api
 
     settings = kfp_server_api.Configuration(host=endpoint)
+    settings.ssl_ca_cert = os.environ.get(CERTIFICATES)
     if token:
         settings.api_key, settings.api_key_prefix = {"authorization": token}, {"authorization": "Bearer"}
     kfp_server_api.HealthzServiceApi(kfp_server_api.ApiClient(settings)).healthz_service_get_healthz()

@@ -4,17 +4,16 @@ A job's name is a digest of what it makes. So a step that is tried again finds t
 starting a second one, and a job for other parameters is another job.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import Empty
 from typing import Any
-from urllib.parse import quote
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
 from instructlab_pipeline.kube.connection import Cluster
+from instructlab_pipeline.kube.pod_logs import LogFollower, Tell
 from instructlab_pipeline.kube.training_job import (
     PYTORCH_JOB,
     RUNTIMES,
@@ -28,9 +27,7 @@ from instructlab_pipeline.kube.training_job import (
 from instructlab_pipeline.kube.training_state import Seen, State, failure, state_of, stuck
 from instructlab_pipeline.kube.watching import Collection, news_of
 
-Tell = Callable[[str], None]
 MOST_OUTAGE_S = 300.0  # an API server may be away for so long: masters are upgraded one after the other
-LOG_TAIL_S = 5.0  # for the last lines of the logs that are followed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,9 @@ def run_job(training: Training, api: Api, cluster: Cluster, *, tell: Tell, patie
         PipelineError: it failed, could not start, or was deleted; the message has the events that explain it.
         ServiceError: the API server was away for too long.
     """
-    follower = LogFollower(cluster=cluster, namespace=training.namespace, tell=tell, patience=patience)
+    follower = LogFollower(
+        cluster=cluster, namespace=training.namespace, tell=tell, again_after_s=patience.again_after_s
+    )
     _make_or_find(training, api, cluster, tell)
     with _taken_along(training, api, cluster):
         waiting = Waiting(tell=tell)
@@ -208,64 +207,3 @@ class Waiting:
             self.tell(f"waiting: {state.waits}")
         self._since = self._since or time.monotonic()
         return time.monotonic() - self._since
-
-
-@dataclass(kw_only=True)
-class LogFollower:
-    """Tells the pods' logs, line by line, each from its beginning, also of pods that were started anew."""
-
-    cluster: Cluster
-    namespace: str
-    tell: Tell
-    patience: Patience
-    _threads: dict[str, threading.Thread] = field(default_factory=dict)
-    _running: set[str] = field(default_factory=set)
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def follow(self, pods: Any) -> None:
-        """What pods there are now: logs of those that run go on."""
-        phases = {_identity(pod): pod.get("status", {}).get("phase") for pod in pods}
-        self._running = {identity for identity, phase in phases.items() if phase == "Running"}
-        for pod in pods:
-            identity = _identity(pod)
-            if identity not in self._threads and phases[identity] in {"Running", "Succeeded", "Failed"}:
-                name = pod["metadata"]["name"]
-                thread = threading.Thread(
-                    target=self._follow, args=(name, identity), daemon=True, name=f"log of {name}"
-                )
-                self._threads[identity] = thread
-                thread.start()
-
-    def finish(self) -> None:
-        self._running = set()
-        self._over.set()
-        give_up = time.monotonic() + LOG_TAIL_S
-        for thread in self._threads.values():
-            thread.join(max(0.0, give_up - time.monotonic()))
-
-    def _follow(self, name: str, identity: str) -> None:
-        """A connection that breaks is made again; what was told is not told twice."""
-        told = ""
-        while True:
-            for stamp, text in self._lines(name, told):
-                self.tell(f"[{name}] {text}")
-                told = stamp
-            if identity not in self._running:
-                return
-            self._over.wait(self.patience.again_after_s)
-
-    def _lines(self, name: str, told: str) -> Iterator[tuple[str, str]]:
-        """Each line with the time at which it was written, from after `told`."""
-        with suppress(PipelineError):  # a pod that went away took its log along: its end is told by its job
-            for line in self.cluster.lines(self._place(name, told)):
-                stamp, _, text = line.partition(" ")
-                if stamp > told:
-                    yield stamp, text
-
-    def _place(self, name: str, told: str) -> str:
-        since = f"&sinceTime={quote(told)}" if told else ""
-        return f"/api/v1/namespaces/{self.namespace}/pods/{name}/log?follow=true&timestamps=true{since}"
-
-
-def _identity(pod: Any) -> str:
-    return str(pod["metadata"].get("uid") or pod["metadata"]["name"])
