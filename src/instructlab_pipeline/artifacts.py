@@ -5,15 +5,16 @@ What lies under `work/` is the stage's own (journals, recovery checkpoints, logs
 of the artifact.
 """
 
+import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from instructlab_pipeline.errors import SourceError
 
@@ -21,6 +22,7 @@ MANIFEST = "manifest.json"
 WORK = "work"
 CHUNK_BYTES = 1 << 20
 RECHECKED_BYTES = 16 << 20  # files up to this size are hashed again before reuse; larger ones by size alone
+SHARD_BYTES = 128 << 20  # of records in one file: a million samples are a dozen, which copy side by side
 Facts = dict[str, Any]
 
 
@@ -186,21 +188,63 @@ def write_atomically(path: Path, text: str) -> None:
     _sync_folder(path.parent)
 
 
-def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """One JSON object a line, keys in the order given; says how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]], *, shard_bytes: int = SHARD_BYTES) -> int:
+    """One JSON object a line, keys in the order given, in shards where they are many; says how many records."""
     count = 0
-    with path.open("w", encoding="utf-8") as file:
+    with ShardWriter(path, shard_bytes=shard_bytes) as writer:
         for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            writer.write(record)
             count += 1
     return count
 
 
-def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of all shards, in order."""
+    for shard in shards_of(path):
+        with shard.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+class ShardWriter:
+    """Records into `path`, and when that is full into files beside it: samples.jsonl, samples-00002.jsonl, ...
+
+    Which record goes where depends on the records alone. A record is never cut.
+    """
+
+    def __init__(self, path: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for shard in shards_of(path):
+            shard.unlink(missing_ok=True)
+        self._path = path
+        self._shard_bytes = shard_bytes
+        self._number = 1
+        self._file = path.open("wb")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        if self._file.tell() + len(line) > self._shard_bytes and self._file.tell():
+            self._file.close()
+            self._number += 1
+            self._file = self._path.with_stem(f"{self._path.stem}-{self._number:05}").open("wb")
+        self._file.write(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+
+def shards_of(path: Path) -> list[Path]:
+    """The files that hold the records of `path`, in order: itself, and those that it goes on in."""
+    return [path, *sorted(path.parent.glob(f"{glob.escape(path.stem)}-[0-9][0-9][0-9][0-9][0-9]{path.suffix}"))]
+
+
+def shards_digest(path: Path) -> str:
+    """sha256 of the file; of the digests of all, where there are more."""
+    digests = [file_digest(shard) for shard in shards_of(path)]
+    return digests[0] if len(digests) == 1 else digest_of(digests)
 
 
 def _files(folder: Path) -> Iterable[Path]:

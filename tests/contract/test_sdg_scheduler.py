@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from instructlab_pipeline.errors import ServiceError
-from instructlab_pipeline.sdg.calls import Call
+from instructlab_pipeline.sdg.calls import Call, Form
 from instructlab_pipeline.sdg.endpoint import Endpoint, open_session
 from instructlab_pipeline.sdg.journal import open_journal
 from instructlab_pipeline.sdg.pace import Pace
@@ -22,7 +22,8 @@ def call(row):
     message = {"role": "user", "content": f"<instruction>{row}</instruction>"}
     schema = {"type": "object", "properties": {"answer": {"type": "string"}}}
     sampling = {"temperature": 0.0, "max_tokens": 9}
-    return Call(model=MODEL, messages=[message], sampling=sampling, schema_name="answer", schema=schema, seed=1)
+    form = Form(sampling=sampling, schema_name="answer", schema=schema)
+    return Call(model=MODEL, messages=[message], form=form, random_seed=1)
 
 
 def run(tmp_path, url, rows, *, most=4, settle=None):

@@ -7,9 +7,9 @@ _HEAD = """\
 ---
 configs:
   - config_name: phase_1
-    data_files: phase_1.jsonl
+    data_files: phase_1*.jsonl
   - config_name: phase_2
-    data_files: phase_2.jsonl
+    data_files: phase_2*.jsonl
 tags:
   - synthetic
   - instructlab

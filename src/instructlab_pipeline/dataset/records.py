@@ -7,7 +7,8 @@ the skills, the same knowledge without the document, and replays some of phase 1
 
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -18,20 +19,22 @@ Sample = Mapping[str, Any]
 Record = dict[str, Any]
 
 
-def phase_1_records(samples: Iterable[Sample]) -> list[Record]:
+def phase_1_records(samples: Iterable[Sample]) -> Iterator[Record]:
     """Each question about knowledge, asked with its document."""
-    return [_with_document(sample) for sample in samples if sample["kind"] == KNOWLEDGE]
+    return (_with_document(sample) for sample in samples if sample["kind"] == KNOWLEDGE)
 
 
-def phase_2_records(samples: Iterable[Sample]) -> list[Record]:
+def phase_2_records(samples: Iterable[Sample]) -> Iterator[Record]:
     """Each question as a user will ask it: knowledge from memory, a skill with the context that it needs."""
-    return [_as_asked(sample) for sample in samples]
+    return map(_as_asked, samples)
 
 
-def replayed(phase_1: Sequence[Record], *, ratio: float, seed: int) -> list[Record]:
-    """A share of phase 1 for phase 2, without repetition, in phase 1's order."""
-    chosen = random.Random(seed).sample(range(len(phase_1)), round(ratio * len(phase_1)))
-    return [_replay(phase_1[index]) for index in sorted(chosen)]
+def replayed(phase_1: Iterable[Record], count: int, *, ratio: float, seed: int) -> Iterator[Record]:
+    """A share of the `count` records of phase 1 for phase 2, without repetition, in phase 1's order."""
+    chosen = bytearray(count)
+    for index in random.Random(seed).sample(range(count), round(ratio * count)):
+        chosen[index] = 1
+    return map(_replay, compress(phase_1, chosen))
 
 
 def metadata(record: Record) -> dict[str, Any]:

@@ -2,19 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.artifacts import Artifact, Facts, read_jsonl, write_atomically, write_jsonl
+from instructlab_pipeline.artifacts import Artifact, Facts, ShardWriter, read_jsonl, write_atomically
 from instructlab_pipeline.dataset.card import dataset_card
-from instructlab_pipeline.dataset.decontamination import HeldOut, held_out
+from instructlab_pipeline.dataset.decontamination import held_out
 from instructlab_pipeline.dataset.lengths import Ruler
 from instructlab_pipeline.dataset.records import Record, Sample, metadata, phase_1_records, phase_2_records, replayed
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.stage import Context
 
-Measured = list[tuple[Record, int]]  # with its length in tokens
+Measured = tuple[Record, int]  # with its length in tokens
+Parts = dict[str, dict[str, int]]  # by part: records, tokens, and the longest record's; in the order of their coming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,89 +33,106 @@ class DatasetInputs:
 
 
 def run(inputs: DatasetInputs, context: Context) -> Facts:
-    """Write `phase_1.jsonl`, `phase_2.jsonl`, `dropped.jsonl`, `dataset.json` and a card.
+    """Write `phase_1.jsonl`, `phase_2.jsonl`, `dropped.jsonl`, `dataset.json` and a card, record by record.
 
     Raises:
         SourceError: nothing is left to train on, or the model's tokenizer or chat template cannot be used.
     """
-    dropped = Dropped()
-    samples = dropped.without_held_out(
-        read_jsonl(inputs.sdg / "samples.jsonl"), held_out(read_jsonl(inputs.sdg / "evaluation.jsonl"))
-    )
-    phase_1, phase_2 = _phases(inputs, samples, dropped)
+    with ShardWriter(context.folder / "dropped.jsonl") as writer:
+        maker = _Maker(inputs=inputs, folder=context.folder, dropped=writer)
+        leaves = maker.look_for_held_out()
+        phase_1, phase_2 = maker.phase_1(), maker.phase_2()
     if not phase_2:
         raise SourceError(
             "no sample is left to train on: all are too long or in the evaluation set",
             remedy="raise train_sequence_length or sdg_scale_factor",
         )
+    dropped = dict(sorted(maker.reasons.items()))
     counts = {
-        "samples": len(samples),
-        "phase_1": _by_part(phase_1),
-        "phase_2": _by_part(phase_2),
-        "dropped": dropped.counts(),
-        "leaves": dict(sorted(Counter(sample["leaf"] for sample in samples).items())),
+        "samples": leaves.total(),
+        "phase_1": phase_1,
+        "phase_2": phase_2,
+        "dropped": dropped,
+        "leaves": dict(sorted(leaves.items())),
     }
-    write_jsonl(context.folder / "phase_1.jsonl", (record for record, _ in phase_1))
-    write_jsonl(context.folder / "phase_2.jsonl", (record for record, _ in phase_2))
-    write_jsonl(context.folder / "dropped.jsonl", dropped.records)
     write_atomically(context.folder / "dataset.json", json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
     write_atomically(context.folder / "README.md", dataset_card(counts, made_by=inputs.sdg.facts))
-    dropped.tell(context)
-    return {"phase_1": len(phase_1), "phase_2": len(phase_2), "dropped": dropped.counts(), "samples": len(samples)}
-
-
-def _phases(inputs: DatasetInputs, samples: Sequence[Sample], dropped: "Dropped") -> tuple[Measured, Measured]:
-    """Phase 1, and phase 2 with its replay at the end: training orders them anew in each epoch."""
-    ruler = Ruler(inputs.model / "files")
-    phase_1 = dropped.without_long(ruler, phase_1_records(samples), inputs.train_sequence_length)
-    phase_2 = dropped.without_long(ruler, phase_2_records(samples), inputs.train_sequence_length)
-    replay = replayed([record for record, _ in phase_1], ratio=inputs.train_replay_ratio, seed=inputs.sdg_random_seed)
-    return phase_1, [*phase_2, *ruler.measure(replay)]
+    for reason, count in dropped.items():
+        context.events.point("notice", message=f"{count} records were left out ({reason}): see dropped.jsonl")
+    sizes = {"phase_1": _records_in(phase_1), "phase_2": _records_in(phase_2)}
+    return {**sizes, "dropped": dropped, "samples": leaves.total()}
 
 
 @dataclass(kw_only=True)
-class Dropped:
-    """What is left out, and why: nothing vanishes without a line here."""
+class _Maker:
+    """Streams samples into records. Nothing vanishes without a line in `dropped`; `reasons` counts them."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    inputs: DatasetInputs
+    folder: Path
+    dropped: ShardWriter
+    reasons: Counter[str] = field(default_factory=Counter)
+    _held_out: set[str] = field(default_factory=set)  # ids of samples that would give an evaluation item away
 
-    def without_held_out(self, samples: Iterable[Sample], items: HeldOut) -> list[Sample]:
-        kept = []
-        for sample in samples:
+    def look_for_held_out(self) -> Counter[str]:
+        """The samples of each leaf that may be trained on."""
+        items = held_out(read_jsonl(self.inputs.sdg / "evaluation.jsonl"))
+        leaves: Counter[str] = Counter()
+        for sample in read_jsonl(self.inputs.sdg / "samples.jsonl"):
             twin = items.twin_of(sample)
             if twin is None:
-                kept.append(sample)
+                leaves[sample["leaf"]] += 1
             else:
+                self._held_out.add(sample["id"])
                 self._drop(sample["id"], sample["leaf"], "in_evaluation_set", evaluation_item=twin)
-        return kept
+        return leaves
 
-    def without_long(self, ruler: Ruler, records: Iterable[Record], most_tokens: int) -> Measured:
-        kept = []
-        for record, num_tokens in ruler.measure(records):
-            if num_tokens <= most_tokens:
-                kept.append((record, num_tokens))
+    def phase_1(self) -> Parts:
+        return self._written("phase_1", self._short(phase_1_records(self._samples())))
+
+    def phase_2(self) -> Parts:
+        """With its replay of phase 1, which must be written by now, at the end: training orders records anew."""
+        file = self.folder / "phase_1.jsonl"
+        again = replayed(
+            read_jsonl(file),
+            sum(1 for _ in read_jsonl(file)),
+            ratio=self.inputs.train_replay_ratio,
+            seed=self.inputs.sdg_random_seed,
+        )
+        own = self._short(phase_2_records(self._samples()))
+        return self._written("phase_2", chain(own, self._ruler.measure(again)))
+
+    @cached_property
+    def _ruler(self) -> Ruler:
+        return Ruler(self.inputs.model / "files")
+
+    def _samples(self) -> Iterator[Sample]:
+        samples = read_jsonl(self.inputs.sdg / "samples.jsonl")
+        return (sample for sample in samples if sample["id"] not in self._held_out)
+
+    def _short(self, records: Iterable[Record]) -> Iterator[Measured]:
+        """Those that training can take whole."""
+        for record, num_tokens in self._ruler.measure(records):
+            if num_tokens <= self.inputs.train_sequence_length:
+                yield record, num_tokens
             else:
                 facts = metadata(record)
                 self._drop(facts["sample"], facts["leaf"], "too_long", part=facts["part"], num_tokens=num_tokens)
-        return kept
-
-    def counts(self) -> dict[str, int]:
-        return dict(sorted(Counter(record["reason"] for record in self.records).items()))
-
-    def tell(self, context: Context) -> None:
-        for reason, count in self.counts().items():
-            context.events.point("notice", message=f"{count} records were left out ({reason}): see dropped.jsonl")
 
     def _drop(self, sample: str, leaf: str, reason: str, **details: Any) -> None:
-        self.records.append({"sample": sample, "leaf": leaf, "reason": reason, **details})
+        self.reasons[reason] += 1
+        self.dropped.write({"sample": sample, "leaf": leaf, "reason": reason, **details})
+
+    def _written(self, phase: str, records: Iterable[Measured]) -> Parts:
+        parts: Parts = {}
+        with ShardWriter(self.folder / f"{phase}.jsonl") as writer:
+            for record, num_tokens in records:
+                writer.write(record)
+                counts = parts.setdefault(metadata(record)["part"], {"records": 0, "tokens": 0, "longest": 0})
+                counts["records"] += 1
+                counts["tokens"] += num_tokens
+                counts["longest"] = max(counts["longest"], num_tokens)
+        return parts
 
 
-def _by_part(measured: Measured) -> dict[str, dict[str, int]]:
-    """Records, tokens and the longest record of each part, in the order in which the parts come."""
-    parts: dict[str, dict[str, int]] = {}
-    for record, num_tokens in measured:
-        counts = parts.setdefault(metadata(record)["part"], {"records": 0, "tokens": 0, "longest": 0})
-        counts["records"] += 1
-        counts["tokens"] += num_tokens
-        counts["longest"] = max(counts["longest"], num_tokens)
-    return parts
+def _records_in(parts: Parts) -> int:
+    return sum(counts["records"] for counts in parts.values())

@@ -9,11 +9,12 @@ missed. Numbers and names are part of each band's hash: texts that differ in the
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import combinations
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from instructlab_pipeline.likeness import Print, is_near, print_of
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 BANDS, ROWS = 20, 6  # the chance to miss a pair at 0.9: (1 - 0.9 ** ROWS) ** BANDS
 _SEED = 1
 _AT_ONCE = 1024  # texts whose signatures are made together
+_BYTES_OF_TEXT = 4 * BANDS
+_READ_AT_ONCE = _BYTES_OF_TEXT << 14
+_IN_MEMORY = 8 << 20  # bytes of bands; more go to disk
+_NONE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +44,28 @@ class Kept:
     """Texts that were chosen so far; `twin_of` finds one among them that a text is equal or near to."""
 
     alike: Alike
-    _by_first: dict[int, int] = field(default_factory=dict)
+    _by_first: "array[int]" = field(init=False)  # the text that was kept of those that are equal to each first
+
+    def __post_init__(self) -> None:
+        self._by_first = array("q", [_NONE]) * len(self.alike.first)
 
     def add(self, number: int) -> None:
-        self._by_first.setdefault(self.alike.first[number], number)
+        first = self.alike.first[number]
+        if self._by_first[first] == _NONE:
+            self._by_first[first] = number
 
     def twin_of(self, number: int) -> int | None:
         first = self.alike.first[number]
         kinds = (first, *self.alike.near.get(first, ()))
-        return next((self._by_first[kind] for kind in kinds if kind in self._by_first), None)
+        return next((self._by_first[kind] for kind in kinds if self._by_first[kind] != _NONE), None)
 
 
 class Prints:
-    """Fingerprints of any number of texts, 88 bytes each."""
+    """Fingerprints of any number of texts: 8 bytes each in memory, and 80 on disk where they are many. For one use."""
 
     def __init__(self) -> None:
         self._exact = array("Q")
-        self._bands = array("I")
+        self._bands = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - `alike` closes it
         self._waiting: list[Print] = []
 
     def __len__(self) -> int:
@@ -73,16 +83,24 @@ class Prints:
         import numpy as np
 
         self._sign()
-        if not self._exact:
-            return Alike(first=(), near={})
         _, first, kind = np.unique(np.frombuffer(self._exact, np.uint64), return_index=True, return_inverse=True)
-        bands = np.frombuffer(self._bands, np.uint32).reshape(-1, BANDS)
         near: dict[int, list[int]] = defaultdict(list)
-        for one, other in sorted(_candidates(np.sort(first), bands)):
+        with self._bands:
+            candidates = _candidates(np.sort(first), map(self._band, range(BANDS)))
+        for one, other in sorted(candidates):
             if is_near(print_of(text_of(one)), print_of(text_of(other))):
                 near[one].append(other)
                 near[other].append(one)
-        return Alike(first=first[kind].tolist(), near=near)
+        return Alike(first=array("I", first[kind].astype(np.uint32).tobytes()), near=near)
+
+    def _band(self, number: int) -> "NDArray[Any]":
+        """One band's hashes of all texts."""
+        import numpy as np
+
+        self._bands.seek(0)
+        pieces = iter(lambda: self._bands.read(_READ_AT_ONCE), b"")
+        columns = [np.frombuffer(piece, np.uint32).reshape(-1, BANDS)[:, number].copy() for piece in pieces]
+        return np.concatenate(columns)
 
     def _sign(self) -> None:
         """Band hashes of the texts that wait for them."""
@@ -95,7 +113,7 @@ class Prints:
         signatures = np.array(RMinHash.digests_from_token_sets(shingles, BANDS * ROWS, _SEED), np.uint64)
         guards = [int.from_bytes(_digest("\0".join(sorted(found.guarded)))) for found in self._waiting]
         mixed = signatures.reshape(-1, BANDS, ROWS) @ _multipliers() + np.array(guards, np.uint64)[:, None]
-        self._bands.frombytes((mixed >> np.uint64(32)).astype(np.uint32).tobytes())
+        self._bands.write((mixed >> np.uint64(32)).astype(np.uint32).tobytes())
         self._waiting.clear()
 
 
@@ -106,13 +124,15 @@ def alike(texts: Sequence[str]) -> Alike:
     return prints.alike(texts.__getitem__)
 
 
-def _candidates(numbers: "NDArray[Any]", bands: "NDArray[Any]") -> set[tuple[int, int]]:
+def _candidates(numbers: "NDArray[Any]", bands: Iterable["NDArray[Any]"]) -> set[tuple[int, int]]:
     """Pairs of texts, the smaller number first, that agree in a band."""
     import numpy as np
 
     pairs: set[tuple[int, int]] = set()
-    for band in range(BANDS):
-        column = bands[numbers, band]
+    if not len(numbers):
+        return pairs
+    for band in bands:
+        column = band[numbers]
         order = np.argsort(column, kind="stable")
         edges = np.flatnonzero(np.diff(column[order], prepend=column[order[:1]] + 1, append=column[order[-1:]] + 1))
         shared = np.diff(edges) > 1

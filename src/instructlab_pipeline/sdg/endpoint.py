@@ -25,6 +25,7 @@ from instructlab_pipeline.sdg.calls import Call, Reply
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
+    from yarl import URL
 
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 600.0
@@ -72,7 +73,7 @@ class Endpoint:
         Busy, Unsteady, Refused: see the top of this file.
         ServiceError: no call to this endpoint can succeed.
         """
-        body = await self._exchange("POST", "/chat/completions", call.body)
+        body = await self._exchange("POST", self._completions, call.body)
         try:
             return _reply(json.loads(body))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -81,19 +82,26 @@ class Endpoint:
     async def models(self) -> list[str]:
         """The models that the endpoint says it serves; none where it does not tell."""
         try:
-            record = json.loads(await self._exchange("GET", "/models", None))
+            record = json.loads(await self._exchange("GET", self.url + "/models", None))
             return [str(model["id"]) for model in record["data"]]
         except (Refused, ValueError, KeyError, TypeError):
             return []
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> bytes:
+    @cached_property
+    def _completions(self) -> "URL":
+        """Parsed once, not for each call."""
+        from yarl import URL
+
+        return URL(self.url + "/chat/completions")
+
+    async def _exchange(self, method: str, url: "str | URL", body: bytes | None) -> bytes:
         import aiohttp
 
         try:
-            async with self.session.request(method, self.url + path, data=body, proxy=self.proxy) as response:
+            async with self.session.request(method, url, data=body, proxy=self.proxy) as response:
                 content = await self._content(response)
                 if response.status != 200:
-                    raise self._trouble(path, response.status, content, response.headers)
+                    raise self._trouble(method, response.status, content, response.headers)
                 return content
         except TimeoutError as error:
             raise Busy(f"{self.url} did not answer in time") from error
@@ -112,14 +120,14 @@ class Endpoint:
                 raise Refused(f"the reply is longer than {LONGEST_REPLY_BYTES >> 20} MB")
         return b"".join(parts)
 
-    def _trouble(self, path: str, status: int, content: bytes, headers: Mapping[str, str]) -> Exception:
+    def _trouble(self, method: str, status: int, content: bytes, headers: Mapping[str, str]) -> Exception:
         said = _said(content)
         where = f"{shown(self.url)} answered {status}"
         if status in (408, 429, 503) and "insufficient_quota" not in said:
             return Busy(f"{where}: {said}", retry_after_s=_retry_after_s(headers))
         if status >= 500:
             return Unsteady(f"{where}: {said}")
-        if status in (400, 413, 422) or (status == 404 and path == "/models"):
+        if status in (400, 413, 422) or (status == 404 and method == "GET"):
             return Refused(said or f"status {status}")
         return ServiceError(f"the {self.role} at {where}: {said}".removesuffix(": "), remedy=self._remedy(status))
 
@@ -147,7 +155,10 @@ async def open_session(urls: Iterable[str]) -> AsyncIterator["ClientSession"]:
     authorities = ssl.create_default_context() if any(urlsplit(url).scheme == "https" for url in urls) else True
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=authorities)
     timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
+    cookies = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers, cookie_jar=cookies
+    ) as session:
         yield session
 
 

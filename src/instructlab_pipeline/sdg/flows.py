@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import SourceError, UsageError, boundary
+from instructlab_pipeline.sdg.calls import Form
 from instructlab_pipeline.sdg.flow_rules import complaints_about
 from instructlab_pipeline.sdg.leaves import KINDS, MULTIPLE_CHOICE
 from instructlab_pipeline.sdg.replies import outline, strict
@@ -32,9 +33,7 @@ class Step:
 
     name: str
     by: str
-    schema_name: str
-    schema: Mapping[str, Any]
-    sampling: Mapping[str, float]
+    form: Form
     system: str
     prompt: str
     each: str | None
@@ -59,7 +58,7 @@ class Step:
     @cached_property
     def _form_of_reply(self) -> str:
         """For servers that do not hold a model to `response_format`."""
-        return f"Reply with JSON alone, in this form: {outline(self.schema)}"
+        return f"Reply with JSON alone, in this form: {outline(self.form.schema)}"
 
     @cached_property
     def _templates(self) -> "tuple[Template | str, Template]":
@@ -118,7 +117,8 @@ def chosen_flows(paths: str | None) -> dict[str, Flow]:
 
 
 def built_in_flow(kind: str) -> Flow:
-    return load_flow(BUILT_IN / f"{kind}.yaml")
+    """One of ours, which needs no checking."""
+    return _flow((BUILT_IN / f"{kind}.yaml").read_text(encoding="utf-8"))
 
 
 def load_flow(path: Path) -> Flow:
@@ -127,14 +127,18 @@ def load_flow(path: Path) -> Flow:
     Raises:
         SourceError: every complaint about it, each with file and line.
     """
-    import yaml
-
     with boundary(SourceError, f"reading {path}", remedy="a flow is a text file in UTF-8"):
         text = path.read_text(encoding="utf-8")
     complaints = complaints_about(text, file=str(path))
     if complaints:
         raise SourceError("\n".join(complaints), remedy="docs/flows.md explains every key of a flow")
-    record = yaml.safe_load(text)
+    return _flow(text)
+
+
+def _flow(text: str) -> Flow:
+    import yaml
+
+    record = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
     plan = record["plan"]
     return Flow(
         name=record["flow"],
@@ -167,9 +171,11 @@ def _step(record: Mapping[str, Any]) -> Step:
     return Step(
         name=record["name"],
         by=record["by"],
-        schema_name=record["schema"],
-        schema=strict(verdict_schema(criteria) if criteria else record["reply"]),
-        sampling=record["sampling"],
+        form=Form(
+            sampling=record["sampling"],
+            schema_name=record["schema"],
+            schema=strict(verdict_schema(criteria) if criteria else record["reply"]),
+        ),
         system=record["system"],
         prompt=record["prompt"],
         each=record.get("each"),

@@ -7,6 +7,7 @@ and guesses where this one is silent (docs/decisions/0015-the-language-filter.md
 """
 
 import re
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ FEWEST_WORDS = 8  # fewer say nothing about a language
 FEWEST_SMALL_WORDS = 3  # different ones: a variable's name that comes again and again is no language
 SMALL_WORDS_SHARE = 0.2  # of a text's words, from which on it is in a language: prose has 0.3 to 0.5
 LEAD = 1.5  # times as many small words as of any other language
+_LATIN = "Latin"
+_ASCII_LETTERS = string.ascii_letters.encode()
 _EAST_ASIAN = {"CJK": "East Asian", "HIRAGANA": "East Asian", "KATAKANA": "East Asian", "HANGUL": "East Asian"}
 _WORD = re.compile(r"[^\W\d_]+")
 _SMALL_WORDS = {
@@ -46,6 +49,8 @@ for _name, _words in _SMALL_WORDS.items():
 
 def script_of(text: str) -> str | None:
     """The script of most of a text's letters: Latin, Cyrillic, Greek, Arabic, East Asian ...; None for too few."""
+    if text.isascii():
+        return _LATIN if _ascii_letters(text) >= FEWEST_LETTERS else None
     letters = _letters([text])
     if letters.total() < FEWEST_LETTERS:
         return None
@@ -69,6 +74,10 @@ def language_of(text: str) -> str | None:
         return None
     different = {word for word in words if first in _LANGUAGES_OF.get(word, ())}
     return first if len(different) >= FEWEST_SMALL_WORDS else None
+
+
+def _ascii_letters(text: str) -> int:
+    return len(text) - len(text.encode().translate(None, _ASCII_LETTERS))
 
 
 def _letters(texts: Iterable[str]) -> Counter[str]:

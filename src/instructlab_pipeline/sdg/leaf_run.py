@@ -141,6 +141,7 @@ class LeafRun:
         self._finished.clear()
         self._rejected.clear()
         self._rounds.clear()
+        self.planner.forget()
 
     def _rows_for_next_demands(self) -> list[Row]:
         rows: list[Row] = []

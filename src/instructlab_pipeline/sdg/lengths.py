@@ -28,5 +28,5 @@ class Lengths:
         """The logarithm of the tokens that are still to come for a row before `step`; limits stand in at first."""
         tokens = 1.0
         for index in range(step, len(flow.steps)):
-            tokens += self._means.get((flow.name, index), flow.steps[index].sampling["max_tokens"])
+            tokens += self._means.get((flow.name, index), flow.steps[index].form.sampling["max_tokens"])
         return round(math.log(tokens, GRAIN))

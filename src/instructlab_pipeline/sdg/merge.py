@@ -5,8 +5,6 @@ which leaf was ready first. What a leaf loses to another one it replaces from it
 `missing`. Records stay on disk: memory holds some 100 bytes for each.
 """
 
-import json
-import shutil
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from instructlab_pipeline.artifacts import ShardWriter, read_jsonl
 from instructlab_pipeline.sdg.duplicates import Alike, Kept, Prints
 from instructlab_pipeline.sdg.parts import Part, example_of, record_at, records_with_offsets
 from instructlab_pipeline.sdg.samples import Record, left_out, question_of
@@ -83,20 +82,20 @@ class Merger:
         """`samples.jsonl`, `rejected.jsonl` and the files of what is held out, leaf by leaf."""
         with ExitStack() as stack:
             files = {
-                name: stack.enter_context((folder / f"{name}.jsonl").open("wb"))
+                name: stack.enter_context(ShardWriter(folder / f"{name}.jsonl"))
                 for name in ("samples", "rejected", "evaluation", *{share.held_out_in for share in self._shares})
             }
             for share in self._shares:
                 names = {HELD_OUT: share.held_out_in, CANDIDATES: "samples"}
-                with share.part.file("rejected").open("rb") as rejected:
-                    shutil.copyfileobj(rejected, files["rejected"])
+                for rejected in read_jsonl(share.part.file("rejected")):
+                    files["rejected"].write(rejected)
                 for kind, name in names.items():
                     for number, record in self._numbered(share, kind):
                         if self._fates[number] == KEPT:
                             lineage = {"taxonomy_commit": taxonomy_commit, **record["lineage"]}
-                            files[name].write(as_line({**record, "lineage": lineage}))
+                            files[name].write({**record, "lineage": lineage})
                         else:
-                            files["rejected"].write(as_line(self._left_out(share, number, record)))
+                            files["rejected"].write(self._left_out(share, number, record))
 
     def _compared(self) -> Alike:
         prints = Prints()
@@ -148,7 +147,3 @@ class Merger:
     def _text(self, number: int) -> str:
         part = self._shares[self._owners[number]].part
         return question_of(record_at(part.file(self._kind(number)), self._offsets[number]))
-
-
-def as_line(record: Record) -> bytes:
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"

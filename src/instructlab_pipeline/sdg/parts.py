@@ -23,6 +23,7 @@ from instructlab_pipeline.sdg.samples import Scribe
 VERSION = 5  # raise it when the same inputs give other samples: the stage's version, and part of each key here
 FILES = ("candidates", "evaluation", "rejected")
 ABOUT = "leaf.json"
+ONE_FILE = 1 << 60  # bytes: records are found again by their offset
 Record = dict[str, Any]
 
 
@@ -69,7 +70,7 @@ class Shelf:
         draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
         scribe = Scribe(run=run, models=self._models)
         for name in FILES:
-            write_jsonl(draft / f"{name}.jsonl", getattr(scribe, name)())
+            write_jsonl(draft / f"{name}.jsonl", getattr(scribe, name)(), shard_bytes=ONE_FILE)
         examples: dict[str, Record] = {}
         for rejected in run.rejected:
             examples.setdefault(rejected.reason, example_of(rejected.row.fields, rejected.detail))

@@ -54,6 +54,12 @@ class Planner:
         self._exhausted.add(unit)
         return True
 
+    def forget(self) -> None:
+        """Nothing more will be planned."""
+        for counts in (self._batches, self._items, self._calls_of_form, self._calls_of_unit, self._turns):
+            counts.clear()
+        self._exhausted.clear()
+
     def _next(self, stream: str, count: int, open_needs: Sequence[float]) -> Ask | None:
         chosen = self._next_unit(stream)
         if chosen is None:

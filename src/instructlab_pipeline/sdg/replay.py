@@ -113,7 +113,7 @@ def _asked(key: str, row: Row, origin: Origin, *, models: Mapping[str, str]) -> 
 def _moved_on(row: Row, reply: Reply, origin: Origin, *, key: str, place: Sequence[int]) -> Row | None:
     """The row after its reply: of the rows that come out of it, the one on the way to `place`."""
     try:
-        fields = parse(reply.text, origin.flow.steps[row.step].schema, finish=reply.finish)
+        fields = parse(reply.text, origin.flow.steps[row.step].form.schema, finish=reply.finish)
     except BadReply:
         return None
     outcomes = advance(origin.flow, origin.leaf, row, fields, key=key, threshold=0.0)

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from instructlab_pipeline.likeness import bare
-from instructlab_pipeline.sdg.calls import REFUSED, Call, seed_for
+from instructlab_pipeline.sdg.calls import REFUSED, Call
 from instructlab_pipeline.sdg.filters import flaw
 from instructlab_pipeline.sdg.flows import BEST_SCORE, WORST_SCORE, Flow, Step
 from instructlab_pipeline.sdg.leaves import Chunk, Leaf
@@ -87,14 +87,12 @@ def choices_of(flow: Flow, row: Row) -> list[str]:
 def call_of(flow: Flow, leaf: Leaf, row: Row, *, models: Mapping[str, str], random_seed: int) -> Call:
     """The call for the row's next step. `models` by role."""
     step = flow.steps[row.step]
-    chat = messages(flow, leaf, row)
     return Call(
         model=models[step.by],
-        messages=chat,
-        sampling=step.sampling,
-        schema_name=step.schema_name,
-        schema=step.schema,
-        seed=seed_for(random_seed, chat, variant=int(row.tries == LAST_TRY)),
+        messages=messages(flow, leaf, row),
+        form=step.form,
+        random_seed=random_seed,
+        variant=int(row.tries == LAST_TRY),
         tries=row.tries,
     )
 
@@ -115,8 +113,8 @@ def advance(
     moved = replace(row, step=row.step + 1, tries=0, calls=(*row.calls, key))
     if step.each:
         items = (item if isinstance(item, dict) else {str(step.item): item} for item in reply[step.each])
-        rows = (_with(moved, _plain(step, item), leaf, index) for index, item in enumerate(items))
-        return [_with_choices(flow, row) for row in rows]
+        rows = [_with(moved, _plain(step, item), leaf, index) for index, item in enumerate(items)]
+        return [_with_choices(flow, row) for row in rows] if flow.choices else rows
     if step.same and (found := _other_than_known(row, step, reply)):
         return [Rejected(row=moved, reason="not_confirmed", detail=found)]
     if step.criteria:

@@ -100,7 +100,7 @@ class Scheduler(Generic[Row]):
         self._count = 0
         self._twins: dict[str, list[Ticket[Row]]] = {}  # attempt key of a call in flight -> rows that wait for the same
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
+        self._over = asyncio.Event()
         self._failure: Exception | None = None
         self._held_back: list[tuple[str, Reply]] = []  # by key
         self._proven = False
@@ -120,11 +120,8 @@ class Scheduler(Generic[Row]):
         for lane in self._lanes.values():
             lane.succeeded_at = now
         try:
-            while self.unsettled and self._failure is None:
-                self._changed.clear()
-                await self._start_what_fits()
-                if self.unsettled and self._failure is None:
-                    await self._changed.wait()
+            self._fill()
+            await self._over.wait()
         finally:
             await self._stop()
         if self._failure is not None:
@@ -133,22 +130,31 @@ class Scheduler(Generic[Row]):
     def _enqueue(self, ticket: Ticket[Row]) -> None:
         self._count += 1
         heapq.heappush(self._lanes[ticket.role].queue, (ticket.priority, self._count, ticket))
-        self._changed.set()
 
-    async def _start_what_fits(self) -> None:
-        started = 0
-        for lane in self._lanes.values():
-            while lane.queue and lane.pace.has_room():
+    def _fill(self) -> None:
+        """Start what fits, and see whether all is done. Whoever may have made room calls this."""
+        try:
+            for _ in range(BREATH):
+                lane = next((lane for lane in self._lanes.values() if lane.queue and lane.pace.has_room()), None)
+                if lane is None or self._over.is_set():
+                    break
                 self._start(heapq.heappop(lane.queue)[2], lane)
-                started += 1
-                if started % BREATH == 0:
-                    await asyncio.sleep(0)
+            else:
+                asyncio.get_running_loop().call_soon(self._fill)
+        except Exception as error:  # noqa: BLE001 - as in _perform
+            self._fail(error)
+        if not self.unsettled:
+            self._over.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._over.set()
 
     def _start(self, ticket: Ticket[Row], lane: Lane) -> None:
         call = self._prepare(ticket.row)
         known = self._journal.get(call.attempt_key) or self._journal.get(call.key)
         if known is not None:
-            self._settle(ticket, call, Settled(reply=known, found=read(known, call.schema), reused=True))
+            self._settle(ticket, call, Settled(reply=known, found=read(known, call.form.schema), reused=True))
         elif call.attempt_key in self._twins:
             self._twins[call.attempt_key].append(ticket)
         else:
@@ -162,8 +168,8 @@ class Scheduler(Generic[Row]):
         try:
             await self._attempt(ticket, call, lane, number)
         except Exception as error:  # noqa: BLE001 - whatever ends a task must end the run, not vanish with the task
-            self._failure = self._failure or error
-        self._changed.set()
+            self._fail(error)
+        self._fill()
 
     async def _attempt(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int) -> None:
         clock = asyncio.get_running_loop().time
@@ -185,7 +191,7 @@ class Scheduler(Generic[Row]):
 
     def _remembered(self, call: Call, reply: Reply) -> Settled:
         """Keep nothing until one reply could be used: an endpoint that is set up wrongly will be asked again."""
-        found = read(reply, call.schema)
+        found = read(reply, call.form.schema)
         is_bad = isinstance(found, BadReply)
         self._held_back.append((call.attempt_key if is_bad else call.key, reply))
         self._proven = self._proven or not is_bad
@@ -206,7 +212,7 @@ class Scheduler(Generic[Row]):
             if lane.succeeded_at < ticket.troubled_since:
                 raise self._gone(lane, trouble)
             poison = replace(POISON, retries=ticket.retries - 1)
-            self._settle_all(ticket, call, Settled(reply=poison, found=read(poison, call.schema), reused=False))
+            self._settle_all(ticket, call, Settled(reply=poison, found=read(poison, call.form.schema), reused=False))
             return
         waiting = [ticket, *self._twins.pop(call.attempt_key)]
         leave = lane.pace.waited if isinstance(trouble, Busy) else None
@@ -218,6 +224,7 @@ class Scheduler(Generic[Row]):
             leave()
         for ticket in waiting:
             self._enqueue(ticket)
+        self._fill()
 
     def _delay_s(self, ticket: Ticket[Row], trouble: Busy | Unsteady) -> float:
         """What the endpoint asked for; else longer each time, though never long for its being busy."""
@@ -236,9 +243,9 @@ class Scheduler(Generic[Row]):
     def _settle(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         self._settle_row(ticket.row, call, settled)
         self.unsettled -= 1
-        self._changed.set()
 
     async def _stop(self) -> None:
+        self._over.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, file_digest, write_atomically, write_jsonl
+from instructlab_pipeline.artifacts import (
+    Artifact,
+    Facts,
+    digest_of,
+    file_digest,
+    shards_digest,
+    write_atomically,
+    write_jsonl,
+)
 from instructlab_pipeline.params.quantities import amount
 from instructlab_pipeline.stage import Context, unkeyed
 from instructlab_pipeline.training.job import Schedule, TrainingJob
@@ -125,7 +133,7 @@ def _job(phase: _Phase, inputs: _Inputs, context: Context) -> TrainingJob:
     from instructlab_pipeline.training.tokens import tokens_key
 
     data = inputs.dataset / phase.data
-    data_digest = file_digest(data)
+    data_digest = shards_digest(data)
     key = tokens_key(data_digest, phase.start, max_sample_tokens=inputs.train_sequence_length)
     learning: dict[str, Any] = {
         "epochs": phase.epochs,

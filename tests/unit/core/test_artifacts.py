@@ -78,3 +78,40 @@ def test_a_manifest_that_is_not_ours_is_refused_by_name(tmp_path):
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert artifacts.digest_of({"a": 1, "b": [2, None]}) == artifacts.digest_of({"b": [2, None], "a": 1})
+
+
+def records(count):
+    return [{"number": number, "text": "wörds " * (number % 7)} for number in range(count)]
+
+
+def test_many_records_go_on_in_further_files_that_read_as_one(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    assert artifacts.write_jsonl(path, records(50), shard_bytes=400) == 50
+    shards = artifacts.shards_of(path)
+    assert [shard.name for shard in shards[:2]] == ["samples.jsonl", "samples-00002.jsonl"]
+    assert all(shard.stat().st_size <= 400 for shard in shards)
+    assert list(artifacts.read_jsonl(path)) == records(50)
+
+
+def test_few_records_are_one_file(tmp_path):
+    artifacts.write_jsonl(tmp_path / "samples.jsonl", records(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.jsonl"]
+    assert artifacts.shards_digest(tmp_path / "samples.jsonl") == artifacts.file_digest(tmp_path / "samples.jsonl")
+
+
+def test_a_record_that_is_longer_than_a_shard_is_not_cut(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    artifacts.write_jsonl(path, records(9), shard_bytes=1)
+    assert len(artifacts.shards_of(path)) == 9
+    assert list(artifacts.read_jsonl(path)) == records(9)
+
+
+def test_shards_of_an_earlier_and_longer_set_do_not_stay(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    (tmp_path / "samples-notes.jsonl").write_text("another file")
+    artifacts.write_jsonl(path, records(50), shard_bytes=400)
+    before = artifacts.shards_digest(path)
+    artifacts.write_jsonl(path, records(20), shard_bytes=400)
+    assert list(artifacts.read_jsonl(path)) == records(20)
+    assert artifacts.shards_digest(path) != before
+    assert (tmp_path / "samples-notes.jsonl").exists()

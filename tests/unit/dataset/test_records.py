@@ -45,8 +45,9 @@ def test_phase_2_asks_as_users_will():
 
 
 def test_every_record_has_the_form_that_trainers_read_and_an_id_of_its_own():
-    phase_1 = phase_1_records(sample(number) for number in range(9))
-    records = [*phase_1, *phase_2_records(sample(number) for number in range(9)), *replayed(phase_1, ratio=1.0, seed=1)]
+    samples = [sample(number) for number in range(9)]
+    phase_1 = list(phase_1_records(samples))
+    records = [*phase_1, *phase_2_records(samples), *replayed(phase_1, 9, ratio=1.0, seed=1)]
     assert len({record["id"] for record in records}) == 27
     for record in records:
         assert list(record) == ["messages", "metadata", "id", "unmask"]
@@ -55,11 +56,11 @@ def test_every_record_has_the_form_that_trainers_read_and_an_id_of_its_own():
 
 @given(st.integers(0, 50), st.floats(0, 1), st.integers())
 def test_the_replay_is_a_share_of_phase_1_without_repetition(count, ratio, seed):
-    phase_1 = phase_1_records(sample(number) for number in range(count))
-    replay = replayed(phase_1, ratio=ratio, seed=seed)
+    phase_1 = list(phase_1_records(sample(number) for number in range(count)))
+    replay = list(replayed(phase_1, count, ratio=ratio, seed=seed))
     assert len(replay) == round(ratio * count)
     assert len({metadata(record)["sample"] for record in replay}) == len(replay)
-    assert replay == replayed(phase_1, ratio=ratio, seed=seed)
+    assert replay == list(replayed(phase_1, count, ratio=ratio, seed=seed))
 
 
 def test_a_held_out_question_is_recognised_whatever_its_dress():

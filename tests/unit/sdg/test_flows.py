@@ -41,7 +41,7 @@ def test_every_built_in_flow_loads_and_speaks_the_protocol(kind):
     assert (flow.name, flow.kind) == (kind, kind)
     for step in flow.steps:
         system, user = (message["content"] for message in step.messages(**VALUES))
-        assert PROTOCOL[step.schema_name] <= set(re.findall(r"<(\w+)>", user))
+        assert PROTOCOL[step.form.schema_name] <= set(re.findall(r"<(\w+)>", user))
         assert system == system.strip()
         assert user == user.strip()
         for content in (system, user):
@@ -53,9 +53,9 @@ def test_every_built_in_flow_loads_and_speaks_the_protocol(kind):
 
 def test_verdicts_ask_for_the_reason_first_and_for_whole_numbers():
     verdict = built_in_flow("knowledge").steps[-1]
-    assert list(verdict.schema["properties"]) == ["reason", "faithfulness", "relevance", "standalone"]
-    assert verdict.schema["properties"]["relevance"] == {"type": "integer", "minimum": 1, "maximum": 5}
-    assert verdict.schema["required"] == list(verdict.schema["properties"])
+    assert list(verdict.form.schema["properties"]) == ["reason", "faithfulness", "relevance", "standalone"]
+    assert verdict.form.schema["properties"]["relevance"] == {"type": "integer", "minimum": 1, "maximum": 5}
+    assert verdict.form.schema["required"] == list(verdict.form.schema["properties"])
 
 
 @pytest.mark.parametrize("form", ["fact", "definition", "explanation", "comparison", "summary"])

@@ -1,6 +1,6 @@
 import pytest
 
-from instructlab_pipeline.sdg.calls import REFUSED, Call
+from instructlab_pipeline.sdg.calls import REFUSED, Call, Form
 from instructlab_pipeline.sdg.replies import BadReply
 from instructlab_pipeline.sdg.rows import LAST_TRY, TRAINING, Ask, Row, next_try
 
@@ -30,7 +30,7 @@ def test_a_call_that_was_refused_is_not_asked_again():
 
 
 def test_the_same_call_is_known_by_one_key_and_each_attempt_by_its_own():
-    asked = {"model": "m", "messages": [], "sampling": {}, "schema_name": "s", "schema": {}, "seed": 1}
-    calls = [Call(**asked, tries=tries) for tries in range(3)]
+    form = Form(sampling={}, schema_name="s", schema={})
+    calls = [Call(model="m", messages=[], form=form, random_seed=1, tries=tries) for tries in range(3)]
     assert len({call.key for call in calls}) == 1
     assert len({call.attempt_key for call in calls} | {calls[0].key}) == 4
