@@ -10,6 +10,7 @@ import pytest
 from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
 from instructlab_pipeline.sdg.stage import fingerprint
 from servers.command import command
+from servers.connect_proxy import ConnectProxy
 from servers.sdg_inputs import FREEFORM, KNOWLEDGE, leaf, records, run_sdg, sdg_inputs, seal_taxonomy
 from servers.teacher_server import MODEL, TeacherServer
 
@@ -207,9 +208,9 @@ def test_a_private_certificate_authority_is_needed_and_taken_from_the_environmen
         assert len(teacher.connections) <= 8 < len(teacher.requests)
 
 
-def _self_signed(folder):
+def _self_signed(folder, host="localhost"):
     certificate, key = folder / "ca.pem", folder / "key.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    names = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
     subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return certificate, key
@@ -227,3 +228,39 @@ def test_a_proxy_is_taken_from_the_environment_but_not_to_this_machine(tmp_path,
         monkeypatch.setenv("NO_PROXY", "teacher.example")
         with pytest.raises(ServiceError, match=r"teacher\.example"):
             models_in_fingerprint(sdg_inputs(taxonomy, "http://teacher.example/v1"))
+
+
+@pytest.fixture
+def hosted(tmp_path, monkeypatch):
+    """A teacher at https://teacher.example, as far as the proxy leads there."""
+    server = TeacherServer()
+    server.tls = certificate, _ = _self_signed(tmp_path, "teacher.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with server as teacher:
+        yield teacher
+
+
+def test_https_goes_through_a_proxy_that_tunnels_and_keeps_its_tunnels(tmp_path, taxonomy, monkeypatch, hosted):
+    with ConnectProxy(leads_to=hosted.port, account="me:secret").running() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert run_sdg(tmp_path, sdg_inputs(taxonomy, "https://teacher.example/v1"))["samples"] == 36
+    assert set(proxy.tunnels) == {"teacher.example:443"}
+    assert len(proxy.tunnels) <= 8 < len(hosted.requests)
+
+
+def test_a_proxy_that_lets_nobody_through_is_named_without_its_password(tmp_path, taxonomy, monkeypatch, hosted):
+    with ConnectProxy(leads_to=hosted.port, account="me:secret").running() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("secret", "hunter2"))
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, "https://teacher.example/v1"))
+    assert "407" in error.message
+    assert "HTTPS_PROXY" in error.remedy
+    assert "hunter2" not in f"{error.message} {error.remedy}"
+
+
+def test_a_certificate_behind_a_proxy_is_checked_too(tmp_path, taxonomy, monkeypatch, hosted):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with ConnectProxy(leads_to=hosted.port).running() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, "https://teacher.example/v1"))
+    assert "SSL_CERT_FILE" in error.remedy
+    assert hosted.requests == []

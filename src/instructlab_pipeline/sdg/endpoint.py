@@ -24,7 +24,7 @@ from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.sdg.calls import Call, Reply
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientHttpProxyError, ClientResponse, ClientSession
     from yarl import URL
 
 CONNECT_TIMEOUT_S = 10.0
@@ -107,6 +107,8 @@ class Endpoint:
             raise Busy(f"{self.url} did not answer in time") from error
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise self._untrusted(error) from error
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._kept_out(error) from error
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
             raise Unsteady(f"{shown(self.url)}: {error or type(error).__name__}") from error
 
@@ -137,6 +139,13 @@ class Endpoint:
         if status in (402, 429):
             return "top up the account behind OPENAI_API_KEY, then run again: every finished call is kept"
         return f"check sdg_{self.role}_endpoint (it often ends in /v1) and sdg_{self.role}_model"
+
+    def _kept_out(self, error: "ClientHttpProxyError") -> Exception:
+        """What a proxy's own refusal to lead us anywhere means."""
+        said = f"the proxy on the way to the {self.role} at {shown(self.url)} answered {error.status}: {error.message}"
+        if error.status >= 500:
+            return Unsteady(said)
+        return ServiceError(said, remedy="check HTTPS_PROXY and its password, or list the host in NO_PROXY")
 
     def _untrusted(self, error: Exception) -> ServiceError:
         return ServiceError(
