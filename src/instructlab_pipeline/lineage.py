@@ -7,12 +7,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline import artifacts
+from instructlab_pipeline import __version__, artifacts
 from instructlab_pipeline.artifacts import Artifact, read_jsonl
 from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.run_folder import RunFolder
@@ -54,7 +55,28 @@ class Ledger:
 
     def way_back(self, wanted: str) -> Record:
         """From an item to where it comes from, and to what became of it."""
-        kind, record = self.find(wanted)
+        with self._as_this_version_writes():
+            return self._way_back(*self.find(wanted))
+
+    def way_forward(self, path: str) -> Record:
+        """From a document to each item that was made from it, and to what became of these."""
+        with self._as_this_version_writes():
+            return self._way_forward(path)
+
+    @contextmanager
+    def _as_this_version_writes(self) -> Iterator[None]:
+        """Records of an older version may lack what this one looks for."""
+        try:
+            yield
+        except KeyError as error:
+            version = self._folder.record().get("version", "unknown")
+            raise UsageError(
+                f"the records in {self.sdg.path} have no {error}: another version made them ({version}; this is "
+                f"{__version__})",
+                remedy="trace it with the version that made it, or run it again with this one",
+            ) from error
+
+    def _way_back(self, kind: str, record: Record) -> Record:
         about = self._about_run
         return {
             "item": kind,
@@ -70,8 +92,7 @@ class Ledger:
             **self._fate([record["id"]])[record["id"]],
         }
 
-    def way_forward(self, path: str) -> Record:
-        """From a document to each item that was made from it, and to what became of these."""
+    def _way_forward(self, path: str) -> Record:
         document = self._document(path)
         chunks = {chunk["id"]: chunk for chunk in self._chunks if chunk["document"]["path"] == document}
         items = [(kind, record) for kind, record in self._items() if record["chunk"] in chunks]

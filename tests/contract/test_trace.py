@@ -1,6 +1,7 @@
 """`trace`: from a sample back to its sentence and calls, from a document forward to what was trained and asked."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -157,3 +158,18 @@ def test_without_the_journal_the_sample_is_still_traced_and_says_what_is_lost(ru
     assert calls[0]["prompt"]
     assert [call["reply"] for call in calls] == [None, None]
     assert "not in the journal any more" in trace(tmp_path / "first", sample["id"]).stdout
+
+
+def test_a_run_of_another_version_whose_records_lack_something_is_told_as_such(run, tmp_path):
+    folder = tmp_path / "older"
+    shutil.copytree(run[0], folder)
+    path = folder / "sdg/samples.jsonl"
+    older = list(read_jsonl(path))
+    for record in older:
+        del record["lineage"]["before"]
+    write_jsonl(path, older)
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**about, "version": "0.0.7"}))
+    message = failure(folder, older[0]["id"])
+    assert "0.0.7" in message
+    assert "'before'" in message
