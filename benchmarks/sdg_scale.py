@@ -1,17 +1,18 @@
-"""What 100,000 samples take: peak memory, and how soon a run that was stopped at its end goes on.
+"""What many samples take: peak memory, and how soon a run that was stopped at its end goes on.
 
-    python benchmarks/sdg_scale.py --quick            # 5,000 samples
-    python benchmarks/sdg_scale.py                    # 100,000
+    python benchmarks/sdg_scale.py --quick            # 5,000 samples, and 20,000 that are there
+    python benchmarks/sdg_scale.py                    # 100,000, and a million that are there
 
-The teacher answers at once, so that only our own work is measured. The sdg stage runs in a process of its own, three
-times: with a tenth of the samples, with all of them, and with all of them again on what the second run left behind.
+The teacher answers at once, so that only our own work is measured. The sdg stage runs in a process of its own, four
+times: with a tenth of the samples, with all of them, with all of them again on what the second run left behind, and as
+the continuation of a job of which all leaves but one are there, with the journal of all calls
+(`sdg_scale_left_behind.py`). `ready_s` is from the start of the process to its first call.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,18 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any, ClassVar
 
+from contenders.measure import peak_mb
+from sdg_scale_left_behind import leave_behind
 from simulator.words import prose, question
 from workload import NUM_SEED_EXAMPLES
 
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import digest_of, write_jsonl
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.sdg.stage import SdgInputs, run
+from instructlab_pipeline.stage import Context
 
 SAMPLES_PER_LEAF = 1000
 CHUNKS_PER_LEAF = 20
@@ -37,8 +44,9 @@ MODEL = "at-once"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="5,000 samples instead of 100,000")
+    parser.add_argument("--quick", action="store_true", help="5,000 samples, and 20,000 that are there")
     parser.add_argument("--samples", type=int, help="how many samples (default 100,000)")
+    parser.add_argument("--there", type=int, help="samples of a job that is continued (default 1,000,000)")
     parser.add_argument("--child", nargs=3, metavar=("FOLDER", "TAXONOMY", "URL"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -52,34 +60,60 @@ def main() -> None:
             "all": _measured(folder / "large", _taxonomy(folder / "large", samples), url),
         }
         rows["again"] = _measured(folder / "large", folder / "large" / "taxonomy", url)
-    print(f"{'':<10}{'samples':>10}{'calls':>10}{'peak_mb':>10}{'wall_s':>10}")
+        rows["continued"] = _continued(folder, options.there or (20_000 if options.quick else 1_000_000), url)
+    print("".join(f"{name:>10}" for name in ("", "samples", "calls", "peak_mb", "ready_s", "wall_s", "shards")))
     for what, row in rows.items():
-        print(f"{what:<10}{row['samples']:>10,}{row['calls']:>10,}{row['peak_mb']:>10.1f}{row['wall_s']:>10.1f}")
+        cells = f"{row['samples']:>10,}{row['calls']:>10,}{row['peak_mb']:>10.1f}{row['ready_s'] or 0:>10.1f}"
+        print(f"{what:>10}{cells}{row['wall_s']:>10.1f}{row['shards']:>10}")
     figures = {
         "ratio": round(MOST_MEMORY_MB / rows["all"]["peak_mb"], 3),
         "peak_mb": rows["all"]["peak_mb"],
         "bytes_a_sample": round((rows["all"]["peak_mb"] - rows["a tenth"]["peak_mb"]) * 1e6 / (0.9 * samples)),
         "samples": rows["all"]["samples"],
         "again_s": rows["again"]["wall_s"],
+        "continued": rows["continued"],
         "load_average": os.getloadavg()[0],
     }
     print(json.dumps({"benchmark": "sdg_scale", **figures}))
 
 
-def _measured(folder: Path, taxonomy: Path, url: str) -> dict[str, float]:
-    """The stage in a process of its own."""
+def _measured(folder: Path, taxonomy: Path, url: str) -> dict[str, Any]:
+    """The stage in a process of its own. `ready_s` is None where nothing was asked for."""
     argv = [sys.executable, __file__, "--child", folder, taxonomy, url]
-    return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+    _AtOnce.first_asked_at = None
+    started = time.monotonic()
+    figures = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+    asked_at = _AtOnce.first_asked_at
+    return {**figures, "ready_s": asked_at and round(asked_at - started, 1)}
+
+
+def _continued(folder: Path, samples: int, url: str) -> dict[str, Any]:
+    place = folder / "there"
+    taxonomy = _taxonomy(place, samples)
+    pattern = next((folder / "small" / "cache" / "leaves").iterdir())
+    calls = leave_behind(place / "cache", _inputs(taxonomy, url), pattern=pattern, model=MODEL)
+    return {**_measured(place, taxonomy, url), "journal": calls}
 
 
 def _run_stage(folder: str, taxonomy: str, url: str) -> None:
-    from instructlab_pipeline.events import Events
-    from instructlab_pipeline.sdg.stage import SdgInputs, run
-    from instructlab_pipeline.stage import Context
+    context = Context(folder=Path(folder) / "sdg", cache=Path(folder) / "cache", events=Events())
+    context.folder.mkdir(exist_ok=True)
+    started = time.monotonic()
+    facts = run(_inputs(Path(taxonomy), url), context)
+    figures = {
+        "samples": facts["samples"],
+        "calls": facts["calls"]["made"],
+        "peak_mb": round(peak_mb(), 1),
+        "wall_s": round(time.monotonic() - started, 1),
+        "shards": len(artifacts.shards_of(context.folder / "samples.jsonl")),
+    }
+    print(json.dumps(figures))
 
-    sealed = artifacts.read(Path(taxonomy))
+
+def _inputs(taxonomy: Path, url: str) -> SdgInputs:
+    sealed = artifacts.read(taxonomy)
     assert sealed is not None
-    inputs = SdgInputs(
+    return SdgInputs(
         taxonomy=sealed,
         sdg_scale_factor=SAMPLES_PER_LEAF // NUM_SEED_EXAMPLES,
         sdg_random_seed=42,
@@ -95,17 +129,6 @@ def _run_stage(folder: str, taxonomy: str, url: str) -> None:
         sdg_batch_size=64,
         sdg_num_workers=1,
     )
-    context = Context(folder=Path(folder) / "sdg", cache=Path(folder) / "cache", events=Events())
-    context.folder.mkdir(exist_ok=True)
-    started = time.monotonic()
-    facts = run(inputs, context)
-    figures = {
-        "samples": facts["samples"],
-        "calls": facts["calls"]["made"],
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1),
-        "wall_s": round(time.monotonic() - started, 1),
-    }
-    print(json.dumps(figures))
 
 
 def _taxonomy(folder: Path, samples: int) -> Path:
@@ -151,6 +174,8 @@ def _chunk(leaf: str, number: int, draw: Random) -> dict[str, object]:
 class _AtOnce(asyncio.Protocol):
     """HTTP as far as our client speaks it: each request gets a reply of the form that it asks for, all different."""
 
+    first_asked_at: ClassVar[float | None] = None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self._received = transport, b""
 
@@ -165,6 +190,8 @@ class _AtOnce(asyncio.Protocol):
         if len(rest) < length:
             return
         self._received = rest[length:]
+        if head.startswith(b"POST") and _AtOnce.first_asked_at is None:
+            _AtOnce.first_asked_at = time.monotonic()
         body = json.dumps(_models() if head.startswith(b"GET") else _completion(json.loads(rest[:length]))).encode()
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 

@@ -22,7 +22,7 @@ def measured(work: Callable[[], int]) -> None:
     costs = {
         "wall_s": time.perf_counter() - wall_s,
         "cpu_s": _cpu_s() - cpu_s,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
         "samples": samples,
     }
     print("\n" + json.dumps(costs), flush=True)
@@ -33,7 +33,7 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Linux tells it for this program alone; getrusage would count the parent's memory before exec."""
     status = Path("/proc/self/status")
     if status.exists():

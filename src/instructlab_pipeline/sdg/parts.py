@@ -52,7 +52,7 @@ class Shelf:
 
     def get(self, run: LeafRun) -> Part | None:
         """The part that `run` would end with, where it is known; its calls then count as reused."""
-        folder = self._place(run)
+        folder = self.place(run)
         try:
             about = json.loads((folder / ABOUT).read_bytes())
             sizes = {name: (folder / f"{name}.jsonl").stat().st_size for name in FILES}
@@ -66,7 +66,7 @@ class Shelf:
 
     def put(self, run: LeafRun) -> Part:
         """Write down a leaf that is over."""
-        place = self._place(run)
+        place = self.place(run)
         draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
         scribe = Scribe(run=run, models=self._models)
         for name in FILES:
@@ -88,7 +88,7 @@ class Shelf:
         shutil.rmtree(draft, ignore_errors=True)
         return Part(folder=place, tally=run.tally, **about)
 
-    def _place(self, run: LeafRun) -> Path:
+    def place(self, run: LeafRun) -> Path:
         """Named by the digest of all that decides what a leaf gives."""
         leaf = run.leaf
         asked = {

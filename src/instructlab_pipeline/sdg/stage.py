@@ -84,7 +84,7 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
         SourceError: a leaf gave no sample at all.
     """
     require_teacher(inputs.sdg_teacher_endpoint)
-    demands = _demands(read_leaves(inputs.taxonomy), inputs)
+    demands = demands_of(read_leaves(inputs.taxonomy), inputs)
     shares, models = asyncio.run(_generate(demands, inputs, context))
     for flow in {demand.flow.name: demand.flow for demand in demands}.values():
         write_atomically(context.folder / FLOWS / f"{flow.name}.yaml", flow.text)
@@ -94,7 +94,8 @@ def run(inputs: SdgInputs, context: Context) -> Facts:
     return facts_of(shares, models)
 
 
-def _demands(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
+def demands_of(leaves: Sequence[Leaf], inputs: SdgInputs) -> list[Demand]:
+    """What each leaf is to give, in order, and behind them their multiple-choice items."""
     evaluation = math.ceil(inputs.eval_num_samples / len(leaves))
     flows = inputs.flows
     own = [
