@@ -9,6 +9,8 @@ from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.events import duration
 from instructlab_pipeline.run_storage import RunStorage, open_storage
 
+MOST_LEAVES = 20  # shown
+
 
 @click.command()
 @click.argument("run", metavar="RUN")
@@ -32,16 +34,26 @@ def state_of(storage: RunStorage) -> dict[str, Any]:
 
     last: dict[str, dict[str, Any]] = {}
     progress: dict[str, dict[str, Any]] = {}
+    leaves: dict[str, list[int]] = {}
     for event in storage.events():
-        if event["event"] in ("start", "end"):
-            last[event["name"]] = event
-        elif event["event"] == "progress":
-            progress[event["name"]] = event
+        match event:
+            case {"event": "start" | "end", "name": name}:
+                last[name] = event
+                leaves.clear()
+            case {"event": "progress", "name": name}:
+                progress[name] = event
+            case {"event": "point", "name": "leaves", "leaves": under_way}:
+                leaves |= under_way
+            case {"event": "point", "name": "leaf", "leaf": path, "accepted": accepted, "target": target} if target:
+                leaves[path] = [accepted, target]
     holder = storage.holder()
     stages = [_stage_state(storage, name, last.get(name), running=holder is not None) for name in STAGE_NAMES]
     for stage in stages:
-        if stage["state"] == "running" and (seen := progress.get(stage["stage"])):
-            stage["progress"] = {name: seen[name] for name in ("done", "total", "unit")}
+        if stage["state"] == "running":
+            if seen := progress.get(stage["stage"]):
+                stage["progress"] = {name: seen[name] for name in ("done", "total", "unit")}
+            if leaves:
+                stage["leaves"] = {path: {"accepted": got, "target": of} for path, (got, of) in sorted(leaves.items())}
     return {"run": storage.place(), "holder": holder, "stages": stages}
 
 
@@ -69,5 +81,14 @@ def _in_words(report: dict[str, Any]) -> str:
             line += f", {amount(progress['done'], progress['unit'])} of {amount(progress['total'], progress['unit'])}"
         if stage.get("error"):
             line += f": {stage['error'].splitlines()[0]}"
-        lines.append(line)
+        lines += [line, *_leaves_in_words(stage.get("leaves", {}))]
     return "\n".join(lines)
+
+
+def _leaves_in_words(leaves: dict[str, dict[str, int]]) -> list[str]:
+    """Those that are not finished yet, and how many are."""
+    lacking = {path: leaf for path, leaf in leaves.items() if leaf["accepted"] < leaf["target"]}
+    lines = [f"    {leaf['accepted']:>7} of {leaf['target']:<7} {path}" for path, leaf in lacking.items()]
+    if not leaves:
+        return []
+    return [*lines[:MOST_LEAVES], f"    {len(leaves) - len(lacking)} of {len(leaves)} leaves begun have all they need"]

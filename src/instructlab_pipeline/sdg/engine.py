@@ -19,6 +19,7 @@ from instructlab_pipeline.sdg.rows import Rejected, Row, advance, call_of, next_
 from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler, Settled
 
 ENOUGH_ROWS = 3000  # under way: many times what any endpoint takes at once, in leaves of some ten megabytes together
+LEAVES_INTERVAL_S = 5.0  # between two accounts of the leaves that are under way
 HOPELESS_AFTER = 40  # first replies without a single usable one: a teacher that cannot do this at all
 
 Errand = tuple[LeafRun, Row]
@@ -63,6 +64,8 @@ class Engine:
         self._outlook.expect(runs)
         self._total = sum(run.quota.training + run.quota.evaluation for run in runs)
         self._lengths = Lengths()
+        self._under_way: dict[int, LeafRun] = {}  # by order
+        self._leaves_told_at = time.monotonic()
         self._kept = 0
         self._usable = 0
         self._unusable = 0
@@ -79,6 +82,7 @@ class Engine:
         """Enough of them for every call to find work, and no more: rows under way are what memory is spent on."""
         while self._unstarted and self._scheduler.unsettled < ENOUGH_ROWS:
             run = self._unstarted.popleft()
+            self._under_way[run.order] = run
             self._send_all(run, run.begin())
             if run.is_over:
                 self._end(run)
@@ -153,7 +157,11 @@ class Engine:
                 remedy=_remedy(run),
             )
         self._outlook.over(run.order)
+        del self._under_way[run.order]
         self._finished(run)
+
+    def _standings(self) -> Mapping[str, tuple[int, int]]:
+        return {run.leaf.path: run.standing for run in self._under_way.values() if run.quota.training}
 
     def _hopeless(self, detail: str) -> ServiceError:
         names = " and ".join(sorted(set(self._settings.models.values())))
@@ -165,8 +173,12 @@ class Engine:
     def _show(self, gained: int) -> None:
         """Tell how things stand: samples, how much of what may be in flight is, calls, and the time that is left."""
         self._kept += gained
-        if not self._outlook.is_due(time.monotonic()) and self._kept < self._total:
+        now = time.monotonic()
+        if not self._outlook.is_due(now) and self._kept < self._total:
             return
+        if now - self._leaves_told_at >= LEAVES_INTERVAL_S:
+            self._leaves_told_at = now
+            self._events.point("leaves", leaves=self._standings())
         paces = {id(lane.pace): lane.pace for lane in self._lanes.values()}.values()
         self._events.progress(
             "sdg",

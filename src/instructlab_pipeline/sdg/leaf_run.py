@@ -100,6 +100,11 @@ class LeafRun:
         return not self._open
 
     @property
+    def standing(self) -> tuple[int, int]:
+        """Samples that passed so far, and how many are wanted."""
+        return self.kept[TRAINING], self.quota.training
+
+    @property
     def rejected(self) -> list[Rejected]:
         return sorted([*self._rejected, *self.selection.rejected], key=lambda rejected: rejected.row.place)
 
