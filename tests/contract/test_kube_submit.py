@@ -68,6 +68,17 @@ def test_what_is_wrong_is_said_before_anything_is_sent(kubeflow, tmp_path, words
     assert kubeflow.runs == []
 
 
+@pytest.mark.parametrize(
+    ("output", "said"), [("package.txt", "is no name for a package"), ("file/x.yaml", "may not work (file)")]
+)
+def test_a_place_where_no_package_can_be_is_said_to_be_none(tmp_path, output, said):
+    (tmp_path / "file").touch()
+    done = command("kube", "compile", "--output", output, folder=tmp_path)
+    assert done.returncode in {2, 3}
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_stranger_is_told_how_to_log_in(kubeflow, tmp_path):
     done = kube(kubeflow, tmp_path, "submit", "--run-dir", "s3://runs/one", *GIVEN, token="nonsense")
     assert done.returncode == 2

@@ -22,7 +22,7 @@ from servers.webhook import webhook
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore:.*have no effect in the current local runner:UserWarning"),
 ]
 

@@ -11,7 +11,7 @@ import click
 from instructlab_pipeline.errors import EXIT_BUG, Interrupted, PipelineError, ServiceError, SourceError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 
 
 def in_our_terms(error: BaseException) -> PipelineError | None:

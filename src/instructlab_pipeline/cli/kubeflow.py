@@ -13,6 +13,7 @@ from instructlab_pipeline.cli.failures import print_json, told
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
 from instructlab_pipeline.errors import ParameterError, UsageError
 from instructlab_pipeline.kube.names import IMAGE
+from instructlab_pipeline.params.files import YAML_SUFFIXES
 from instructlab_pipeline.params.layers import Resolved, resolve_layers
 from instructlab_pipeline.params.places import Layer, environment_layer
 from instructlab_pipeline.params.table import PARAMETERS
@@ -45,6 +46,8 @@ def compile_(output: Path, image: str, **options: Any) -> None:
     resolved = resolved_options(options)
     if resolved.faults:
         raise ParameterError(resolved.faults)
+    if output.suffix not in YAML_SUFFIXES:
+        raise UsageError(f"{output} is no name for a package", remedy="give --output as a YAML file: pipeline.yaml")
     _tell_what_is_left_out(resolved)
     compiled(Package(resolved=resolved, image=image), output)
     click.echo(output)
@@ -174,8 +177,10 @@ def notify(run_dir: str, state: str, **options: Any) -> None:
     """Tell the webhook how a pipeline's run ended: what its last step does. Without a webhook, nobody is told."""
     from instructlab_pipeline.cli.notification import tell_end
 
-    url = resolved_options(options).values["notify_webhook_url"]
-    if url:
+    resolved = resolved_options(options)
+    for fault in resolved.faults:
+        click.echo(f"note: {fault}", err=True)
+    if url := resolved.values["notify_webhook_url"]:
         tell_end(str(url), run_dir, state)
 
 
