@@ -18,6 +18,7 @@ from instructlab_pipeline.artifacts import Artifact, Facts, ManifestError
 from instructlab_pipeline.dataset import stage as dataset
 from instructlab_pipeline.errors import ServiceError, UsageError, WorkerError
 from instructlab_pipeline.evaluation import stage as evaluation
+from instructlab_pipeline.evaluation.questions import content_digest
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
 from instructlab_pipeline.modelcar import schemes_of
@@ -57,7 +58,15 @@ STAGES: tuple[Stage, ...] = (
         memories=("journal", "leaves"),
         version=SDG_VERSION,
     ),
-    Stage(name="dataset", inputs=dataset.DatasetInputs, run=dataset.run),
+    Stage(
+        name="dataset",
+        inputs=dataset.DatasetInputs,
+        run=lambda inputs, context: dataset.run(
+            inputs, context, given_away=evaluation.given_away(inputs.sdg, inputs.eval_questions)
+        ),
+        fingerprint=lambda inputs: content_digest(inputs.eval_questions or ()),
+        version=2,
+    ),
     Stage(
         name="train_phase_1",
         inputs=training.Phase1Inputs,

@@ -34,6 +34,7 @@ def test_datasets_loads_both_phases_and_sfttrainer_learns_from_them_unchanged(tm
         train_sequence_length=2048,
         train_replay_ratio=1.0,
         sdg_random_seed=42,
+        eval_questions=None,
     )
     run(inputs, context)
     argv = [

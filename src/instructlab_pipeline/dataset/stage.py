@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -17,6 +17,7 @@ from instructlab_pipeline.dataset.records import Record, Sample, metadata, phase
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.stage import Context
 
+GivenAway = Callable[[Record], str | None]  # the evaluation's question that a record would teach, if any
 Measured = tuple[Record, int]  # with its length in tokens
 Parts = dict[str, dict[str, int]]  # by part: records, tokens, and the longest record's; in the order of their coming
 
@@ -30,22 +31,29 @@ class DatasetInputs:
     train_sequence_length: int
     train_replay_ratio: float
     sdg_random_seed: int
+    eval_questions: tuple[str, ...] | None
 
 
-def run(inputs: DatasetInputs, context: Context) -> Facts:
+def nothing_given_away(_record: Record) -> None:
+    """Where no evaluation follows."""
+
+
+def run(inputs: DatasetInputs, context: Context, *, given_away: GivenAway = nothing_given_away) -> Facts:
     """Write `phase_1.jsonl`, `phase_2.jsonl`, `dropped.jsonl`, `dataset.json` and a card, record by record.
+
+    given_away: the evaluation's own eye, which finds again after training what is not left out here.
 
     Raises:
         SourceError: nothing is left to train on, or the model's tokenizer or chat template cannot be used.
     """
     with ShardWriter(context.folder / "dropped.jsonl") as writer:
-        maker = _Maker(inputs=inputs, folder=context.folder, dropped=writer)
+        maker = _Maker(inputs=inputs, folder=context.folder, dropped=writer, given_away=given_away)
         leaves = maker.look_for_held_out()
         phase_1, phase_2 = maker.phase_1(), maker.phase_2()
     if not phase_2:
         raise SourceError(
             "no sample is left to train on: all are too long or in the evaluation set",
-            remedy="raise train_sequence_length or sdg_scale_factor",
+            remedy="raise train_sequence_length or sdg_scale_factor, or ask other eval_questions",
         )
     dropped = dict(sorted(maker.reasons.items()))
     counts = {
@@ -70,6 +78,7 @@ class _Maker:
     inputs: DatasetInputs
     folder: Path
     dropped: ShardWriter
+    given_away: GivenAway
     reasons: Counter[str] = field(default_factory=Counter)
     _held_out: set[str] = field(default_factory=set)  # ids of samples that would give an evaluation item away
 
@@ -87,7 +96,7 @@ class _Maker:
         return leaves
 
     def phase_1(self) -> Parts:
-        return self._written("phase_1", self._short(phase_1_records(self._samples())))
+        return self._written("phase_1", self._short(self._unasked(phase_1_records(self._samples()))))
 
     def phase_2(self) -> Parts:
         """With its replay of phase 1, which must be written by now, at the end: training orders records anew."""
@@ -98,7 +107,7 @@ class _Maker:
             ratio=self.inputs.train_replay_ratio,
             seed=self.inputs.sdg_random_seed,
         )
-        own = self._short(phase_2_records(self._samples()))
+        own = self._short(self._unasked(phase_2_records(self._samples())))
         return self._written("phase_2", chain(own, self._ruler.measure(again)))
 
     @cached_property
@@ -108,6 +117,18 @@ class _Maker:
     def _samples(self) -> Iterator[Sample]:
         samples = read_jsonl(self.inputs.sdg / "samples.jsonl")
         return (sample for sample in samples if sample["id"] not in self._held_out)
+
+    def _unasked(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Those in which the evaluation would find none of its questions."""
+        for record in records:
+            item = self.given_away(record)
+            if item is None:
+                yield record
+            else:
+                facts = metadata(record)
+                self._drop(
+                    facts["sample"], facts["leaf"], "in_evaluation_set", part=facts["part"], evaluation_item=item
+                )
 
     def _short(self, records: Iterable[Record]) -> Iterator[Measured]:
         """Those that training can take whole."""

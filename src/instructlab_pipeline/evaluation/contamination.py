@@ -13,7 +13,7 @@ would only guess what is known here.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,12 @@ def contamination(items: Sequence[Item], records: Iterable[Mapping[str, Any]]) -
             if known is None or HOW.index(how) < HOW.index(known.how):
                 found[item] = Leak(item=item, how=how, record=str(record.get("id", count)))
     return Contamination(checked=len(items), records=count, leaks=tuple(found[item] for item in sorted(found)))
+
+
+def giveaways(items: Sequence[Item]) -> Callable[[Mapping[str, Any]], str | None]:
+    """Tells of a chat record which of the items training on it would give away, if any: for who makes such records."""
+    watched = _Watched(items)
+    return lambda record: next((item for item, _ in watched.met_in(record)), None)
 
 
 class _Watched:

@@ -3,7 +3,7 @@
 `run_phase_1` informs; `run_final` decides. A verdict of "fail" is a result like any other: acting on it is for others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from instructlab_pipeline.evaluation import report
 from instructlab_pipeline.evaluation.answers import Settings, answer_budget
 from instructlab_pipeline.evaluation.candidate import Candidate, base_candidate, require_trained, tuned_candidate
 from instructlab_pipeline.evaluation.comparison import Comparison
-from instructlab_pipeline.evaluation.contamination import Contamination, contamination
+from instructlab_pipeline.evaluation.contamination import Contamination, contamination, giveaways
 from instructlab_pipeline.evaluation.endpoint import Address, model_of
 from instructlab_pipeline.evaluation.evidence import Examination, examine
 from instructlab_pipeline.evaluation.items import Item, choose, item_of, require_items
@@ -139,6 +139,15 @@ def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
     return digest_of(known) if any(known) else ""
 
 
+def given_away(sdg: Artifact, eval_questions: Sequence[str] | None) -> Callable[[Mapping[str, Any]], str | None]:
+    """Tells of a training record which question of the evaluation it would give away, if any.
+
+    Raises:
+        SourceError: a question set of the user's own cannot be used, or there is no question.
+    """
+    return giveaways(_questions(sdg, eval_questions).every)
+
+
 def run_phase_1(inputs: EvalPhase1Inputs, context: Context) -> Facts:
     """Compare the model of phase 1 with the base model; where phase 1 was skipped, say so.
 
@@ -153,7 +162,7 @@ def run_phase_1(inputs: EvalPhase1Inputs, context: Context) -> Facts:
         reason = "train_phase_1 was skipped, so there is nothing to evaluate yet"
         report.write_json(context, report.VERDICT, {"verdict": None, "skipped": reason})
         return {"skipped": reason}
-    asked = _examination(inputs, _questions(inputs), metrics, context)
+    asked = _examination(inputs, _questions(inputs.sdg, inputs.eval_questions), metrics, context)
     return _evaluate(inputs, tuned, asked, context, extra={}, published=nothing_published)
 
 
@@ -170,7 +179,7 @@ def run_final(inputs: EvalFinalInputs, context: Context, *, published: Published
     """
     metrics = _metrics(inputs)
     tuned = require_trained(tuned_candidate(inputs.train_phase_1, inputs.train_phase_2))
-    questions = _questions(inputs)
+    questions = _questions(inputs.sdg, inputs.eval_questions)
     found = contamination(questions.every, _trained_records(inputs.dataset))
     _require_no_leak(found)
     record = {
@@ -200,12 +209,12 @@ class _Questions:
         return [*self.generated, *self.own]
 
 
-def _questions(inputs: _EvaluationInputs) -> _Questions:
+def _questions(sdg: Artifact, own: Sequence[str] | None) -> _Questions:
     """The generated questions, those with choices too where there are some, and the user's own."""
-    open_ones = require_items([item_of(record) for record in read_jsonl(inputs.sdg / "evaluation.jsonl")])
-    choices = inputs.sdg / MULTIPLE_CHOICE
+    open_ones = require_items([item_of(record) for record in read_jsonl(sdg / "evaluation.jsonl")])
+    choices = sdg / MULTIPLE_CHOICE
     with_choices = [item_of(record) for record in read_jsonl(choices)] if choices.exists() else []
-    return _Questions(generated=[*open_ones, *with_choices], own=own_items(inputs.eval_questions or ()))
+    return _Questions(generated=[*open_ones, *with_choices], own=own_items(own or ()))
 
 
 def _examination(
@@ -298,6 +307,6 @@ def _require_no_leak(found: Contamination) -> None:
     raise SourceError(
         f"{len(found.leaks)} of {found.checked} evaluation questions were trained on, so that a score on them would "
         f"measure memory: {named}{more}",
-        remedy="delete the stages sdg and dataset of this run and run again, so that both are made anew; of "
-        "eval_questions, take these out",
+        remedy="delete the stage dataset of this run and run again: what gives a question away is left out when it is "
+        "made",
     )

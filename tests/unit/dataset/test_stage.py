@@ -4,8 +4,9 @@ import pytest
 
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import read_jsonl, write_jsonl
-from instructlab_pipeline.dataset.stage import DatasetInputs, run
+from instructlab_pipeline.dataset.stage import DatasetInputs, nothing_given_away, run
 from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.evaluation.stage import given_away
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
 from servers.tiny_model import write_tiny_model
@@ -41,12 +42,13 @@ def sealed_sdg(folder, samples, evaluation=()):
     return artifacts.seal(folder, kind="sdg", key="k", inputs={}, facts={"teacher": "t-1", "judge": "j-1"})
 
 
-def make(tmp_path, model, samples, evaluation=(), **changed):
+def make(tmp_path, model, samples, evaluation=(), given_away=nothing_given_away, **changed):
     events = []
     context = Context(folder=tmp_path / "dataset", cache=tmp_path, events=Events(listeners=[events.append]))
     context.folder.mkdir(parents=True)
-    values = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42, **changed}
-    facts = run(DatasetInputs(sdg=sealed_sdg(tmp_path / "sdg", samples, evaluation), model=model, **values), context)
+    values = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42, "eval_questions": None}
+    inputs = DatasetInputs(sdg=sealed_sdg(tmp_path / "sdg", samples, evaluation), model=model, **{**values, **changed})
+    facts = run(inputs, context, given_away=given_away)
     return facts, context.folder, [event["message"] for event in events if event["name"] == "notice"]
 
 
@@ -83,6 +85,34 @@ def test_a_sample_that_gives_an_evaluation_question_away_is_left_out(tmp_path, m
     assert (facts["phase_1"], facts["phase_2"]) == (9, 29 + 4)
     (dropped,) = read_jsonl(folder / "dropped.jsonl")
     assert (dropped["sample"], dropped["evaluation_item"]) == ("knowledge-3", "e1")
+
+
+HELD_OUT = {"id": "e1", "leaf": "l", "question": "Who?", "context": None, "reference": "They."}
+
+
+def test_what_gives_a_question_of_the_users_own_away_is_left_out_before_training(tmp_path, model):
+    own = tmp_path / "own.jsonl"
+    write_jsonl(own, [{"question": "question 4 about freeform", "reference": "Answer 4."}])
+    asked = sealed_sdg(tmp_path / "asked", SAMPLES, [HELD_OUT])
+    facts, folder, notices = make(
+        tmp_path, model, SAMPLES, [HELD_OUT], given_away=given_away(asked, [str(own)]), eval_questions=(str(own),)
+    )
+    assert facts["dropped"] == {"in_evaluation_set": 1}
+    (dropped,) = read_jsonl(folder / "dropped.jsonl")
+    assert (dropped["sample"], dropped["evaluation_item"]) == ("freeform-4", "questions/own/1")
+    assert facts["phase_2"] == 35 - 1
+    assert any("1 records were left out (in_evaluation_set)" in notice for notice in notices)
+
+
+def test_a_document_that_quotes_a_long_question_is_not_read_but_what_else_it_says_is_learned(tmp_path, model):
+    question = "In which year did the people of the village build the second mill by the river Aller?"
+    quoting = sample(50, context=f"Often asked: {question} In 1873.")
+    held_out = [{**HELD_OUT, "question": question}]
+    asked = sealed_sdg(tmp_path / "asked", SAMPLES, held_out)
+    facts, folder, _ = make(tmp_path, model, [*SAMPLES, quoting], held_out, given_away=given_away(asked, None))
+    (dropped,) = read_jsonl(folder / "dropped.jsonl")
+    assert (dropped["sample"], dropped["part"]) == ("knowledge-50", "knowledge_with_document")
+    assert (facts["phase_1"], facts["phase_2"]) == (10, 36)
 
 
 def test_skills_alone_leave_phase_1_empty(tmp_path, model):

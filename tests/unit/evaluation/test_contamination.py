@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructlab_pipeline.conversation import answered
-from instructlab_pipeline.evaluation.contamination import contamination
+from instructlab_pipeline.evaluation.contamination import contamination, giveaways
 from instructlab_pipeline.evaluation.items import Item
 
 DOCUMENT = "The mill stands by the Aller.\n\nIt was built in 1873.\n\n## Wheel\n\nThe wheel is red."
@@ -100,3 +100,20 @@ def test_a_leak_is_found_wherever_it_stands(question, others, place):
     records = [record(other, context) for other, context in others]
     records.insert(place, record(question, DOCUMENT))
     assert leaked([item(question)], records) == ["held-out"]
+
+
+SOME_WORDS = ["when", "was", "the", "old", "mill", "by", "river", "Aller", "built", "1873", "red", "wheel"]
+WORDS = st.lists(st.sampled_from(SOME_WORDS), min_size=1)
+
+
+@given(asked=st.lists(WORDS, min_size=1, max_size=3), trained=st.lists(WORDS, max_size=5))
+def test_what_gives_no_question_away_holds_no_leak(asked, trained):
+    items = [
+        Item(id=str(n), leaf="l", question=" ".join(words), context=None, reference="1873")
+        for n, words in enumerate(asked)
+    ]
+    records = [record(" ".join(words), DOCUMENT) for words in trained]
+    tells = giveaways(items)
+    kept = [each for each in records if tells(each) is None]
+    assert contamination(items, kept).leaks == ()
+    assert (len(kept) < len(records)) == bool(contamination(items, records).leaks)

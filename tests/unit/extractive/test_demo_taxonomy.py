@@ -54,8 +54,8 @@ def test_a_leaf_passes_instructlabs_own_schema_and_linter(leaf, monkeypatch, cap
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
-def test_a_leaf_has_five_seed_examples_and_an_attribution(leaf):
-    assert len(qna(leaf)["seed_examples"]) == 5
+def test_a_leaf_has_seed_examples_and_an_attribution(leaf):
+    assert len(qna(leaf)["seed_examples"]) >= 5
     assert re.match(r"Title of work: .+\nLink to work: ", (TAXONOMY / leaf / "attribution.txt").read_text())
 
 
