@@ -208,6 +208,13 @@ def test_a_private_certificate_authority_is_needed_and_taken_from_the_environmen
         assert len(teacher.connections) <= 8 < len(teacher.requests)
 
 
+def test_an_endpoint_without_tls_is_not_blamed_for_its_certificate(tmp_path, taxonomy):
+    with TeacherServer() as teacher:
+        error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, teacher.url.replace("http://", "https://")))
+    assert "TLS" in error.message
+    assert "http://" in error.remedy
+
+
 def _self_signed(folder, host="localhost"):
     certificate, key = folder / "ca.pem", folder / "key.pem"
     names = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]

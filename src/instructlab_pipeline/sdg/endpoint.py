@@ -148,9 +148,14 @@ class Endpoint:
         return ServiceError(said, remedy="check HTTPS_PROXY and its password, or list the host in NO_PROXY")
 
     def _untrusted(self, error: Exception) -> ServiceError:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return ServiceError(
+                f"the {self.role} at {shown(self.url)} cannot be trusted: {error}",
+                remedy="set SSL_CERT_FILE to a PEM file that holds the certificate authority of this endpoint",
+            )
         return ServiceError(
-            f"the {self.role} at {shown(self.url)} cannot be trusted: {error}",
-            remedy="set SSL_CERT_FILE to a PEM file that holds the certificate authority of this endpoint",
+            f"the {self.role} at {shown(self.url)} does not speak TLS with us: {error}",
+            remedy=f"check sdg_{self.role}_endpoint: an endpoint without TLS has an address that begins with http://",
         )
 
 

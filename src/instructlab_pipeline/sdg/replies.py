@@ -32,6 +32,8 @@ def parse(text: str, schema: Mapping[str, Any], *, finish: str) -> dict[str, Any
         BadReply: `empty`, `truncated`, `not_json` or `not_as_asked`.
     """
     bare = _undressed(text)
+    if not bare and finish == "length":
+        raise BadReply("truncated", "max_tokens came before the reply: a model that reasons first needs more")
     if not bare:
         raise BadReply("empty", "the reply is empty")
     if finish == "length" or (bare[0] in "{[" and bare[-1] not in "}]"):

@@ -68,6 +68,12 @@ def test_bad_replies_say_what_is_wrong_with_them():
     assert reason("[" * 100_000 + "]") in {"not_json", "not_as_asked"}
 
 
+def test_a_model_that_reasons_until_its_limit_is_told_from_one_that_says_nothing():
+    with pytest.raises(BadReply, match="max_tokens") as caught:
+        parse("", {"type": "object", "properties": {}}, finish="length")
+    assert caught.value.reason == "truncated"
+
+
 def test_a_lone_surrogate_becomes_something_that_can_be_written():
     parsed = parse('{"pairs": [{"question": "Q\\ud800", "answer": "A"}]}', PAIRS, finish="stop")
     parsed["pairs"][0]["question"].encode()
