@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from instructlab_pipeline.artifacts import read_jsonl, seal
+from instructlab_pipeline.artifacts import read_jsonl, seal, shards_of, write_jsonl
 from instructlab_pipeline.dataset.stage import DatasetInputs, run
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
@@ -37,6 +37,9 @@ def test_datasets_loads_both_phases_and_sfttrainer_learns_from_them_unchanged(tm
         eval_questions=None,
     )
     run(inputs, context)
+    in_shards = context.folder / "phase_1.jsonl"
+    write_jsonl(in_shards, list(read_jsonl(in_shards)), shard_bytes=in_shards.stat().st_size // 3)
+    assert len(shards_of(in_shards)) > 1
     argv = [
         sys.executable,
         TESTS / "servers/train_with_trl.py",

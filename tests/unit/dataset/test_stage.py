@@ -36,8 +36,8 @@ def model(tmp_path_factory):
     return artifacts.seal(folder, kind="model", key="k", inputs={}, facts={})
 
 
-def sealed_sdg(folder, samples, evaluation=()):
-    write_jsonl(folder / "samples.jsonl", samples)
+def sealed_sdg(folder, samples, evaluation=(), **shards):
+    write_jsonl(folder / "samples.jsonl", samples, **shards)
     write_jsonl(folder / "evaluation.jsonl", evaluation)
     return artifacts.seal(folder, kind="sdg", key="k", inputs={}, facts={"teacher": "t-1", "judge": "j-1"})
 
@@ -64,6 +64,18 @@ def test_both_phases_are_written_and_counted(tmp_path, model):
     }
     assert counts["phase_1"]["knowledge_with_document"]["longest"] <= 128
     assert counts["leaves"] == {"freeform/leaf": 10, "grounded/leaf": 10, "knowledge/leaf": 10}
+
+
+def test_samples_in_shards_give_the_same_records(tmp_path, model):
+    _, whole, _ = make(tmp_path / "whole", model, SAMPLES)
+    sharded = sealed_sdg(tmp_path / "shards", SAMPLES, shard_bytes=500)
+    assert len(sharded.files) > 5
+    context = Context(folder=tmp_path / "dataset", cache=tmp_path, events=Events())
+    context.folder.mkdir()
+    values = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42}
+    run(DatasetInputs(sdg=sharded, model=model, **values), context)
+    for name in ("phase_1.jsonl", "phase_2.jsonl", "dataset.json"):
+        assert (context.folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_what_is_too_long_is_left_out_and_listed(tmp_path, model):
