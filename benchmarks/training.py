@@ -40,7 +40,7 @@ def main() -> None:
     options = _options()
     size = workload.QUICK if options.quick else workload.FULL
     rounds = options.rounds or (2 if options.quick else 5)
-    contenders = [OURS] if options.alone else [OURS, *MANNERS]
+    contenders = [OURS] if options.alone else [OURS, *options.peers]
     with tempfile.TemporaryDirectory() as folder:
         jobs = _jobs(Path(folder), size, contenders)
         pythons = {name: Path(sys.executable) for name in contenders}
@@ -63,6 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="runs of each contender, interleaved (default 5)")
     parser.add_argument("--threads", type=int, default=1, help="of each contender (default 1)")
     parser.add_argument("--alone", action="store_true", help="ours alone, nothing is installed")
+    parser.add_argument("--peers", nargs="+", choices=MANNERS, default=MANNERS, help="only these")
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where peers are installed")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from instructlab_pipeline.artifacts import write_jsonl
 from instructlab_pipeline.training.job import TrainingJob
 
 SEED = 42
-LONGEST = 512
+LONGEST = 2048  # the default of train_sequence_length
 BATCH = 8  # samples of one accumulation step
 ACCUMULATION = 2
 LEARNING_RATE = 1e-4
@@ -32,8 +32,8 @@ class Size:
     layers: int
 
 
-QUICK = Size(chats=64, hidden=192, layers=4)
-FULL = Size(chats=96, hidden=384, layers=6)
+QUICK = Size(chats=48, hidden=192, layers=4)
+FULL = Size(chats=48, hidden=384, layers=6)
 
 
 def prepare(size: Size, folder: Path) -> TrainingJob:
@@ -81,7 +81,9 @@ def _job(folder: Path) -> TrainingJob:
 def _chats(count: int) -> Iterator[dict[str, Any]]:
     """Skills and knowledge without its document are short; every third is a replay of phase 1, with its document.
 
-    Lengths are log-normal. A replay is learned whole, of the others the answer alone, as the dataset stage has it.
+    Lengths are log-normal. Documents are as long as the chunks that the taxonomy stage makes for sequences of 2048
+    tokens: those of Node.js's handbook have 690 tokens on average, half of them 500 to 910. A replay is learned whole,
+    of the others the answer alone, as the dataset stage has it.
     """
     pick = random.Random(SEED)
     words = ["".join(pick.choices(_SYLLABLES, k=pick.randint(1, 3))) for _ in range(800)]
@@ -91,7 +93,7 @@ def _chats(count: int) -> Iterator[dict[str, Any]]:
 
     for number in range(count):
         replayed = number % 3 == 0
-        document = text(280, 0.25, 360) + " " if replayed else ""
+        document = text(680, 0.4, 950) + " " if replayed else ""
         turns = [("user", document + text(18, 0.6, 50)), ("assistant", text(30, 0.7, 80))]
         messages = [{"role": role, "content": content} for role, content in turns]
         yield {"id": str(number), "messages": messages, "unmask": replayed}

@@ -1,7 +1,7 @@
 """kill -9 at any moment, of anybody: run again, a training ends with bitwise the same weights.
 
 Each test kills one job again and again, at moments that are drawn, before it lets it end. INSTRUCTLAB_PIPELINE_KILLS
-says how often (4).
+says how often (4), INSTRUCTLAB_PIPELINE_KILL_SEED which moments and victims are drawn (1).
 """
 
 import os
@@ -23,6 +23,7 @@ from servers.training_inputs import chats, sealed_model, training_job
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KILLS = int(os.environ.get("INSTRUCTLAB_PIPELINE_KILLS", "4"))
+SEED = int(os.environ.get("INSTRUCTLAB_PIPELINE_KILL_SEED", "1"))
 PIPELINE = """
 import sys
 from pathlib import Path
@@ -108,7 +109,7 @@ def attempt(job, workers, moment, pick):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_whoever_is_killed_whenever_the_weights_are_the_same_in_the_end(workers, material, tmp_path):
-    pick = random.Random(workers)
+    pick = random.Random(f"{SEED} {workers}")
     length = {"epochs": 4 * KILLS}  # of 5 steps: enough that every moment comes
     straight = training_job(tmp_path / "straight", *material, **length)
     train(straight, Processes(workers=workers, cpus=1), Events())

@@ -163,6 +163,20 @@ def test_adapters_resume_to_the_bit_too(material, tmp_path):
     assert not any("embed_tokens" in name or "base_layer" in name for name in saved)
 
 
+def test_moments_of_8_bits_learn_as_much_and_resume_to_the_bit_on_any_number_of_workers(straight, material, tmp_path):
+    narrow, result = run(training_job(tmp_path / "narrow", *material, moments_8bit=True))
+    assert result["epoch_losses"] == pytest.approx(straight[1]["epoch_losses"], rel=0.02)
+    job = training_job(tmp_path / "job", *material, moments_8bit=True, recovery_interval_s=0.0, recovery_share=1e9)
+    with pytest.raises(WorkerError, match="worker 0 was killed"):
+        run(job, listener=after_step(7, lambda: os.kill(workers_of(job)[0], signal.SIGKILL)))
+    twin = training_job(tmp_path / "twin", *material, moments_8bit=True)
+    shutil.copytree(job.output, twin.output)
+    job, _ = run(job)
+    assert weights(job) == weights(narrow)
+    twin, _ = run(twin, Processes(workers=1, cpus=1))
+    assert losses(twin)[-1] == pytest.approx(losses(narrow)[-1], rel=1e-5)
+
+
 def test_saves_keep_to_their_share_of_the_time(straight, material, tmp_path):
     job, _ = run(training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e-4))
     told = [json.loads(line) for line in job.telemetry.read_text().splitlines()]

@@ -285,6 +285,12 @@ class Parameters:
         "The rank of adapters (LoRA) that are trained instead of all weights, in a quarter of the memory; they are "
         "merged into the model that is published. 0 trains all weights.",
     )
+    train_moments_8bit: bool = TRAINING.addition(
+        kinds.BOOLEAN,
+        False,
+        "Whether the optimizer's two moments take 8 bits each instead of 32: a weight needs 10 bytes of memory instead "
+        "of 16, and half as much in a checkpoint. Losses differ slightly.",
+    )
     train_validation_share: float = TRAINING.addition(
         kinds.UNIT_FLOAT,
         0.0,

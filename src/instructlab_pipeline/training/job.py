@@ -21,6 +21,7 @@ class TrainingJob:
     keep_every_epochs: 0 keeps none. recompute: see recompute.py; it changes no gradient.
     offload: states stay in the host's memory and come to the GPU layer by layer.
     compile: the layers, by torch.compile. lora_rank: 0 trains all weights.
+    moments_8bit: see moments.py.
     validation_share: of the samples, held out to measure each epoch by.
     """
 
@@ -44,6 +45,7 @@ class TrainingJob:
     offload: bool = False
     compile: bool = False
     lora_rank: int = 0
+    moments_8bit: bool = False
     validation_share: float = 0.0
     tensorboard: bool = False
     recovery_interval_s: float = 60.0

@@ -23,8 +23,9 @@ SAVING_S = 27.0  # for the step under way and a checkpoint; Kubernetes kills a p
 _FEWER = "lower train_num_workers, or leave GPUs out with CUDA_VISIBLE_DEVICES="
 AGENT = "instructlab_pipeline.training.agent"
 REMEDY = (
-    "raise train_memory_per_worker, raise train_num_workers (they share the states), train adapters instead of all "
-    "weights (train_lora_rank), lower train_sequence_length, or choose a smaller sdg_base_model"
+    "raise train_memory_per_worker, raise train_num_workers (they share the states), keep the optimizer's moments in 8 "
+    "bits (train_moments_8bit), train adapters instead of all weights (train_lora_rank), lower train_sequence_length, "
+    "or choose a smaller sdg_base_model"
 )
 
 
@@ -61,6 +62,7 @@ def fit(job: TrainingJob, processes: Processes, events: Events) -> TrainingJob:
         longest=job.max_sample_tokens,
         cuda=bool(gpus),
         lora_rank=job.lora_rank,
+        moments_8bit=job.moments_8bit,
     )
     plan = choose(read_shape(job.model), demand, limits)
     told = f"{job.name}: {sentence(plan, limits)}"

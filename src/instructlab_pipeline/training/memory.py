@@ -2,8 +2,9 @@
 
 A worker is fullest either while it loads the model (every worker reads all of it) or in the middle of a step:
 
-    states       16 bytes a parameter, spread over the workers: weights, two moments and gradients in float32
-    copy         12 bytes a parameter of host memory, over the workers: what a recovery checkpoint is written from
+    states       16 bytes a parameter, spread over the workers: weights, two moments and gradients in float32;
+                 10 where the moments have 8 bits each
+    copy         12 (or 6) bytes a parameter of host memory, over the workers: what a checkpoint is written from
     gathered     weights that are whole for a moment, with their gradients, where workers share them
     activations  what the way forward keeps for the way back, for each token of a micro-batch
     head         logits of one chunk and the gradient of the head
@@ -16,9 +17,8 @@ from dataclasses import dataclass, replace
 
 from instructlab_pipeline.training.shape import Shape
 
-STATE_BYTES = 16
-COPY_BYTES = 12  # all states but the gradients
 WEIGHT_BYTES = 4
+MOMENTS_BYTES = {False: 8.0, True: 2 + 8 / 256}  # of 32 or of 8 bits, those with a scale for 256 values
 IN_ONE_PIECE = 50_000_000  # parameters: where so few are sharded, fewer messages matter more than memory
 CHUNK = 1024  # positions of the head at once: 1024 x 128k logits of float32 are 0.5 GB
 _GIB = 1 << 30
@@ -32,6 +32,7 @@ class Demand:
 
     recompute: layers keep only what comes in and their attention, and the rest is computed again on the way back.
     offload: a GPU's states stay in the host's memory, where they are also updated. lora_rank: 0 trains all weights.
+    moments_8bit: the optimizer's, which are 32 bits wide otherwise.
     """
 
     workers: int
@@ -41,6 +42,17 @@ class Demand:
     recompute: bool = False
     offload: bool = False
     lora_rank: int = 0
+    moments_8bit: bool = False
+
+    @property
+    def copy_bytes(self) -> float:
+        """Of a parameter that learns: weight and moments."""
+        return WEIGHT_BYTES + MOMENTS_BYTES[self.moments_8bit]
+
+    @property
+    def state_bytes(self) -> float:
+        """Of a parameter that learns: its gradient, too."""
+        return WEIGHT_BYTES + self.copy_bytes
 
     def smaller(self) -> Iterator["Demand"]:
         """This demand, then ever smaller ones that learn the same.
@@ -116,8 +128,8 @@ def plan_memory(shape: Shape, demand: Demand) -> MemoryPlan:
         demand=demand,
         program=_PROGRAM["cuda" if demand.cuda else "cpu"],
         loading=whole + (whole // demand.workers if shares else 0),
-        states=(STATE_BYTES * learning + fixed) // demand.workers,
-        copy=COPY_BYTES * learning // demand.workers,
+        states=int(demand.state_bytes * learning + fixed) // demand.workers,
+        copy=int(demand.copy_bytes * learning) // demand.workers,
         gathered=2 * WEIGHT_BYTES * _gathered(shape) if shares else 0,
         activations=demand.tokens * _activation_bytes(shape, demand),
         head=3 * WEIGHT_BYTES * shape.vocabulary * (min(demand.tokens, CHUNK) + shape.hidden),
@@ -171,7 +183,7 @@ def sentence(plan: MemoryPlan, limits: Limits) -> str:
 def _states(demand: Demand) -> str:
     if demand.lora_rank:
         return f"them and adapters of rank {demand.lora_rank}"
-    return f"their training states ({STATE_BYTES} bytes each)"
+    return f"their training states ({demand.state_bytes:.3g} bytes each)"
 
 
 def _has(limits: Limits) -> str:

@@ -44,6 +44,7 @@ class _Inputs:
     output_save_checkpoints: bool
     output_checkpoint_frequency: int
     train_lora_rank: int
+    train_moments_8bit: bool
     train_validation_share: float
     train_compile: str = unkeyed()
     train_tensorboard: bool = unkeyed()
@@ -146,6 +147,7 @@ def _job(phase: _Phase, inputs: _Inputs, context: Context) -> TrainingJob:
         "max_sample_tokens": inputs.train_sequence_length,
         "seed": inputs.train_seed,
         "lora_rank": inputs.train_lora_rank,
+        "moments_8bit": inputs.train_moments_8bit,
         "validation_share": inputs.train_validation_share,
     }
     return TrainingJob(

@@ -5,6 +5,7 @@ import math
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -19,6 +20,7 @@ from instructlab_pipeline.training.export import export
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.meter import Meter
 from instructlab_pipeline.training.model import Student
+from instructlab_pipeline.training.moments import AdamW8bit
 from instructlab_pipeline.training.plan import Pack, Plan, learning_rate, pack
 from instructlab_pipeline.training.recovery import Recovery
 from instructlab_pipeline.training.spike import is_spike, remembered
@@ -55,9 +57,11 @@ class Trainer:
         )
         self.recovery = Recovery(self.job, self.world, self.telemetry)
         self.lengths = self.tokens.lengths
-        self.optimizer = torch.optim.AdamW(
-            self.student.learning(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
-        )
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        kind = AdamW8bit if self.job.moments_8bit else partial(torch.optim.AdamW, fused=True)
+        return kind(self.student.learning(), lr=0.0, betas=BETAS, weight_decay=WEIGHT_DECAY)
 
     def train(self) -> None:
         """All steps that are left, from the newest checkpoint on.

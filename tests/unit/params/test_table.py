@@ -59,6 +59,7 @@ ADDITIONS = {
     "train_learning_rate_phase_2": 2e-5,
     "train_replay_ratio": 1.0,
     "train_lora_rank": 0,
+    "train_moments_8bit": False,
     "train_validation_share": 0.0,
     "train_compile": "auto",
     "train_tensorboard": False,

@@ -74,6 +74,14 @@ def test_adapters_need_4_bytes_a_parameter_and_little_more():
     assert "adapters of rank 16" in sentence(adapters, ROOMY)
 
 
+def test_moments_of_8_bits_save_6_bytes_a_parameter_of_states_and_of_checkpoints():
+    wide, narrow = (plan_memory(EIGHT_BILLION, demand(moments_8bit=chosen)) for chosen in (False, True))
+    for part in ("states", "copy"):
+        saved = getattr(wide, part) - getattr(narrow, part)
+        assert saved == pytest.approx(6 * EIGHT_BILLION.parameters, rel=0.01)
+    assert "(10 bytes each)" in sentence(narrow, ROOMY)
+
+
 @given(workers=st.integers(1, 16), tokens=st.integers(1, 64), cuda=st.booleans())
 def test_each_smaller_demand_needs_no_more_and_keeps_room_for_the_longest_sample(workers, tokens, cuda):
     demands = list(demand(workers=workers, tokens=2048 * tokens, cuda=cuda).smaller())
