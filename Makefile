@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LM_EVAL := $(VENV)/lm-eval
 DEMO_INPUTS := runs/demo-inputs
 
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs clean
+.PHONY: help install demo test test-lm-eval check docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +31,17 @@ demo: $(INSTALLED) ## Run the whole pipeline on the embedded default: no account
 
 test: $(INSTALLED) ## Run every test, against real servers on loopback
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+# lm-eval brings an older python-dateutil, so it stands in an environment of its own that sees all of .venv beside it.
+$(LM_EVAL)/.installed: $(INSTALLED)
+	$(BIN)/python -m venv --clear $(LM_EVAL)
+	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+	    > $$($(LM_EVAL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(LM_EVAL)/bin/python -m pip install --quiet --disable-pip-version-check 'lm-eval[hf]==0.4.13'
+	@touch $@
+
+test-lm-eval: $(LM_EVAL)/.installed ## Run the tests of the extra lm-eval, which the others leave out
+	$(LM_EVAL)/bin/python -m pytest tests/unit/evaluation/test_lm_eval.py
 
 check: $(INSTALLED) ## Lint, types, the rooms' borders, generated docs
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from servers.flaky_proxy import Answers, CutsAfter, DamagesAfter, StallsAfter, f
 from servers.registry import OWN_MOUNTS, registry
 from servers.registry import run as client
 from servers.resuming_registry import resuming_registry
+from servers.token_service import token_service
 
 LOGIN = ("keeper", "mill-by-the-aller")
 
@@ -148,6 +149,40 @@ def test_tokens_are_fetched_for_this_repository_and_anew_when_they_expire(finish
     assert len(tokens.scopes) > 2
     assert set(tokens.scopes) == {"repository:org/m:pull,push"}
     assert set(tokens.manifests) >= {"latest", "0.1.0"}
+
+
+def test_an_identity_token_is_exchanged_for_one_that_opens_the_repository(finished, tokens, tmp_path):
+    """What `docker login` leaves for registries that hand out such tokens."""
+    nobody = base64.b64encode(b"00000000-0000-0000-0000-000000000000:").decode()
+    entry = {"auth": nobody, "identitytoken": tokens.identity_token}
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": {tokens.host: entry}}))
+    run(replace(finished, output_oci_model_uri=f"{tokens.host}/org/m:latest"), context_in(tmp_path / "publish"))
+    assert set(tokens.scopes) == {"repository:org/m:pull,push"}
+    assert "latest" in tokens.manifests
+
+
+def test_an_identity_token_that_is_no_good_is_never_shown(finished, tokens, tmp_path):
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": {tokens.host: {"identitytoken": "expired-secret"}}}))
+    with pytest.raises(ServiceError, match="status 401: UNAUTHORIZED") as caught:
+        run(replace(finished, output_oci_model_uri=f"{tokens.host}/org/m:latest"), context_in(tmp_path / "publish"))
+    assert "expired-secret" not in str(caught.value)
+
+
+def test_debians_registry_takes_the_tokens_and_a_reader_is_told_that_she_may_not_write(finished, tmp_path, monkeypatch):
+    users = {"keeper": ("mill", ["pull", "push"]), "reader": ("aller", ["pull"])}
+    with (
+        token_service(tmp_path / "tokens", users) as tokens,
+        registry(tmp_path / "registry", auth=tokens.registry_auth) as server,
+    ):
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))  # the server itself reads REGISTRY_...
+        inputs = replace(finished, output_oci_model_uri=f"{server.host}/org/m:latest")
+        log_in(server.host, tmp_path, ("reader", "aller"))
+        with pytest.raises(ServiceError, match=r"'reader' from .*auth.json .*may not write org/m") as caught:
+            run(inputs, context_in(tmp_path / "reader"))
+        assert "someone who may write org/m" in caught.value.remedy
+        assert not list(server.storage.rglob("link"))
+        log_in(server.host, tmp_path, ("keeper", "mill"))
+        assert run(inputs, context_in(tmp_path / "keeper"))["bytes_sent"] > LARGE
 
 
 def test_a_token_service_that_refuses_the_login_is_quoted(finished, tokens, tmp_path):

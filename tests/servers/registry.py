@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from servers.loopback import HOST, free_port, process
 
@@ -58,12 +59,14 @@ def registry(
     folder: Path,
     *,
     login: tuple[str, str] | None = None,
+    auth: Mapping[str, Any] | None = None,
     tls: bool = False,
     port: int | None = None,
     disk_bytes: int | None = None,
 ) -> Iterator[Registry]:
     """Storage, configuration and log lie in `folder`; started there again, it holds what it held.
 
+    `auth`: that section of its configuration, for what is not a login.
     `disk_bytes`: its storage is a disk of its own of that size, which is gone when it ends.
     """
     require(*NEEDED)
@@ -71,6 +74,7 @@ def registry(
     port = port or free_port()
     certificate = _certificate(folder) if tls else None
     config = _config(folder, port, login=login, certificate=certificate)
+    config |= {"auth": auth} if auth else {}
     (folder / "config.json").write_text(json.dumps(config))  # JSON is YAML
     log = folder / "registry.log"
     argv = ["docker-registry", "serve", str(folder / "config.json")]

@@ -42,6 +42,7 @@ class ResumingRegistry:
     host: str = ""
     readers_only: bool = False
     redirects: bool = False
+    identity_token: str = field(default_factory=secrets.token_hex)
     shown: list[str | None] = field(default_factory=list)
     _uploads: dict[str, bytearray] = field(default_factory=dict)
     _writing: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -57,6 +58,7 @@ class ResumingRegistry:
         application.add_routes(
             [
                 web.get("/token", self._token),
+                web.post("/token", self._token_for_identity),
                 web.get("/v2/", self._ping),
                 web.get("/v2/{name:.+}/tags/list", self._tags),
                 web.get("/v2/{name:.+}/referrers/{digest}", self._referrers),
@@ -94,6 +96,17 @@ class ResumingRegistry:
         if request.headers.get("Authorization") != f"Basic {basic}":
             return web.json_response({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, status=401)
         self.scopes.append(request.query["scope"])
+        token = secrets.token_hex()
+        self._tokens[token] = self.token_requests
+        return web.json_response({"access_token": token})
+
+    async def _token_for_identity(self, request: web.Request) -> web.Response:
+        """As the distribution project's token service has it for clients that logged in once."""
+        form = await request.post()
+        if form["grant_type"] != "refresh_token" or form["refresh_token"] != self.identity_token:
+            return web.json_response({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, status=401)
+        assert "Authorization" not in request.headers
+        self.scopes += str(form["scope"]).split()
         token = secrets.token_hex()
         self._tokens[token] = self.token_requests
         return web.json_response({"access_token": token})

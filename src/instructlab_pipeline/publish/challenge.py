@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+CLIENT_ID = "instructlab-pipeline"
 _SCHEME = re.compile(r"(?:^|,)\s*(Basic|Bearer)(?=\s|,|$)", re.IGNORECASE)
 _PARAMETER = re.compile(r'([a-zA-Z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
@@ -20,6 +21,11 @@ class Challenge:
     def token_url(self, scopes: Sequence[str]) -> str:
         query = [*([("service", self.service)] if self.service else []), *(("scope", scope) for scope in scopes)]
         return f"{self.realm}{'&' if '?' in self.realm else '?'}{urlencode(query)}"
+
+    def token_form(self, scopes: Sequence[str], *, identity_token: str) -> bytes:
+        """The body of a POST to `realm`, where an identity token stands for a login (OAuth 2, RFC 6749 6)."""
+        fields = {"grant_type": "refresh_token", "service": self.service, "scope": " ".join(scopes)}
+        return urlencode({**fields, "client_id": CLIENT_ID, "refresh_token": identity_token}).encode()
 
 
 def parse_challenges(headers: Sequence[str]) -> Challenge | None:

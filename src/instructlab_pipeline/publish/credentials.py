@@ -20,15 +20,21 @@ _DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-
 LEGACY = ".dockercfg"  # the key of Kubernetes' older secrets: the logins alone
 IN_FOLDERS = ("config.json", ".dockerconfigjson", LEGACY)  # docker's own name, and the keys of mounted secrets
 HELPER_TIMEOUT_S = 30
+BY_TOKEN = "<token>"  # noqa: S105 - how a helper calls a user for whom it keeps an identity token
+_SAYING = ("auth", "username", "identitytoken")  # one of them is in an entry that is a login
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """`origin` is the file that they come from; the password is never shown."""
+    """`origin` is the file that they come from; neither password nor token is ever shown.
+
+    `identity_token`: what a token service gave at log-in, and takes in place of a password.
+    """
 
     username: str
     password: str = field(repr=False)
     origin: Path
+    identity_token: str | None = field(default=None, repr=False)
 
     @property
     def basic(self) -> str:
@@ -73,7 +79,7 @@ def _in_file(path: Path, document: Mapping[str, Any], registry: str, repository:
     store = document.get("credsStore")  # keeps what stands in auths without a value
     for name in _names(registry, repository):
         entry = auths.get(name) or {}
-        if entry.get("auth") or entry.get("username"):
+        if any(entry.get(word) for word in _SAYING):
             return _from_entry(path, name, entry)
         if name in helpers:
             return _from_helper(path, helpers[name], name)
@@ -93,8 +99,10 @@ def _names(registry: str, repository: str) -> Iterator[str]:
 
 
 def _from_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Credentials:
+    token = entry.get("identitytoken") or None
     if not entry.get("auth"):
-        return Credentials(username=entry["username"], password=entry.get("password", ""), origin=path)
+        name, password = entry.get("username") or BY_TOKEN, entry.get("password") or ""
+        return Credentials(username=name, password=password, origin=path, identity_token=token)
     try:
         username, colon, password = base64.b64decode(entry["auth"]).decode().strip().partition(":")
     except ValueError:
@@ -104,7 +112,7 @@ def _from_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Credentials:
             f"{path} has no base64 of user:password as the auth of {name}",
             remedy=f"log in again: `podman login {name}`",
         )
-    return Credentials(username=username, password=password, origin=path)
+    return Credentials(username=username, password=password, origin=path, identity_token=token)
 
 
 def _from_helper(path: Path, helper: str, name: str) -> Credentials:
@@ -119,7 +127,9 @@ def _from_helper(path: Path, helper: str, name: str) -> Credentials:
         raise UsageError(f"{path} names the helper {program}: {type(error).__name__}", remedy=remedy) from None
     try:
         record = json.loads(answer.stdout)
-        return Credentials(username=record["Username"], password=record["Secret"], origin=path)
+        name, secret = record["Username"], record["Secret"]
+        token = secret if name == BY_TOKEN else None
+        return Credentials(username=name, password="" if token else secret, origin=path, identity_token=token)
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path} names the helper {program}, which knows no login for {name}", remedy=remedy) from None
 

@@ -31,11 +31,11 @@ from instructlab_pipeline.publish.refusal import Reply
 from instructlab_pipeline.publish.transport import (
     ATTEMPTS,
     CONNECT_S,
-    Body,
     Broken,
     Request,
     Transport,
     pause,
+    whole,
 )
 
 OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, BAD_REQUEST, NOT_FOUND = 200, 201, 202, 204, 206, 400, 404
@@ -184,7 +184,7 @@ class Registry:
             method="PUT",
             url=f"{self._root}/manifests/{reference}",
             headers={"Content-Type": media_type_of(manifest), "Content-Length": str(len(manifest))},
-            body=_whole(manifest),
+            body=whole(manifest),
         )
         return await self._transport.send(request, expected=frozenset({CREATED, OK, ACCEPTED}))
 
@@ -284,10 +284,3 @@ def _end(reply: Reply) -> int:
     """Bytes held, from `Range: 0-LAST`; `0-0` is what registries say of nothing at all."""
     last = reply.headers.get("Range", "").removeprefix("bytes=").partition("-")[2]
     return int(last) + 1 if last.isdigit() and int(last) > 0 else 0
-
-
-def _whole(content: bytes) -> Body:
-    async def body() -> AsyncIterator[bytes]:
-        yield content
-
-    return body

@@ -150,14 +150,26 @@ class Transport:
             )
         own = f"repository:{self.repository}:{'pull,push' if self.writing else 'pull'}"
         scopes = [own, *(f"repository:{name}:pull" for name in self.borrowed)]
-        request = Request(method="GET", url=challenge.token_url(scopes))
-        reply = await self._exchange(request, self.credentials.basic if self.credentials else None)
+        request = self._token_request(challenge, scopes)
+        login = self.credentials.basic if self.credentials and request.method == "GET" else None
+        reply = await self._exchange(request, login)
         if reply.status in BUSY:
             raise Broken(f"its token service said {reply.status}", pause_s=_retry_after(reply))
         if reply.status != 200:
             raise self._refused(request, reply)
         answer = reply.document
         return str(answer.get("token") or answer.get("access_token") or "")
+
+    def _token_request(self, challenge: Challenge, scopes: Sequence[str]) -> Request:
+        if self.credentials is None or self.credentials.identity_token is None:
+            return Request(method="GET", url=challenge.token_url(scopes))
+        form = challenge.token_form(scopes, identity_token=self.credentials.identity_token)
+        return Request(
+            method="POST",
+            url=challenge.realm,
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(form))},
+            body=whole(form),
+        )
 
     def _is_ours(self, url: str) -> bool:
         """Credentials go to the registry itself and nowhere that it sends us."""
@@ -185,6 +197,15 @@ async def _watched(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> Asyn
     async for chunk in chunks:
         limit.reschedule(asyncio.get_running_loop().time() + SILENCE_S)
         yield chunk
+
+
+def whole(content: bytes) -> Body:
+    """A body that is at hand."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield content
+
+    return body
 
 
 async def pause(number: int, broken: Broken) -> None:

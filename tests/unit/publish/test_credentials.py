@@ -114,6 +114,7 @@ def helper(tmp_path, monkeypatch):
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return program
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,14 @@ def helper(tmp_path, monkeypatch):
 def test_a_credential_helper_is_asked(write, helper, document):
     write(document)
     assert find_credentials("quay.io", "org/name").password == "from-the-keychain"
+
+
+def test_a_helper_may_keep_an_identity_token(write, helper):
+    helper.write_text(helper.read_text().replace('"me"', '"<token>"'))
+    write({"credHelpers": {"quay.io": "keychain"}})
+    found = find_credentials("quay.io", "org/name")
+    assert (found.identity_token, found.password) == ("from-the-keychain", "")
+    assert "from-the-keychain" not in repr(found)
 
 
 @pytest.mark.parametrize("name", ["keychain", "missing"])
