@@ -35,7 +35,7 @@ test: $(INSTALLED) ## Run every test, against real servers on loopback
 # lm-eval brings an older python-dateutil, so it stands in an environment of its own that sees all of .venv beside it.
 $(LM_EVAL)/.installed: $(INSTALLED)
 	$(BIN)/python -m venv --clear $(LM_EVAL)
-	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	    > $$($(LM_EVAL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
 	$(LM_EVAL)/bin/python -m pip install --quiet --disable-pip-version-check 'lm-eval[hf]==0.4.13'
 	@touch $@
