@@ -7,6 +7,7 @@ from typing import Any
 
 from instructlab_pipeline import pipeline
 from instructlab_pipeline.artifacts import Artifact
+from instructlab_pipeline.evaluation.questions import own_items
 from instructlab_pipeline.evaluation.statistics import share_for_clear_pass
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.pipeline import STAGE_NAMES, STAGES, Asked, Workshop
@@ -145,8 +146,9 @@ def _training(parameters: Parameters, records: int, epochs: int) -> str:
 
 
 def _evaluation(parameters: Parameters) -> str:
-    asked = f"asks the tuned model {parameters.eval_num_samples} questions or more"
-    share = share_for_clear_pass(parameters.eval_num_samples, parameters.eval_quality_threshold)
+    number = parameters.eval_num_samples + len(own_items(parameters.eval_questions or ()))
+    asked = f"asks the tuned model {number} questions or more"
+    share = share_for_clear_pass(number, parameters.eval_quality_threshold)
     if share is None:
         return f"{asked}: too few to pass {parameters.eval_quality_threshold} clearly; raise eval_num_samples"
     return f"{asked}; {share:.0%} right answers pass {parameters.eval_quality_threshold} clearly"

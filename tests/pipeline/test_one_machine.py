@@ -144,6 +144,15 @@ def test_a_plan_says_what_is_reused_and_what_a_changed_parameter_costs_and_makes
     assert [r for r in world.teacher.requests[asked:] if "messages" in r] == []
 
 
+def test_a_plan_says_when_the_questions_are_too_few_and_counts_those_of_ones_own(world, first, tmp_path):
+    few = ("--eval_quality_threshold", "0.8", "--eval_num_samples", "10")
+    assert "too few to pass 0.8 clearly" in planned(world, "first", *few)["eval_final"]["work"]
+    own = tmp_path / "own.jsonl"
+    artifacts.write_jsonl(own, [{"question": f"Which colour has door {n}?", "reference": "red"} for n in range(90)])
+    work = planned(world, "first", *few, "--eval_questions", str(own))["eval_final"]["work"]
+    assert "100 questions or more; 88% right answers pass 0.8 clearly" in work
+
+
 def test_the_page_of_a_run_names_the_image_the_commit_and_every_leaf(first):
     page = (first / "report.html").read_text()
     commit = json.loads((first / "taxonomy" / "taxonomy.json").read_text())["commit"]
