@@ -32,7 +32,7 @@ def run(tmp_path, url, rows, *, most=4, settle=None):
 
     async def live():
         journal = open_journal(tmp_path / "journal")
-        async with open_session([url]) as session:
+        async with open_session(url, "teacher") as session:
             lane = Lane(endpoint=Endpoint(role="teacher", url=url, session=session), pace=Pace(most=most))
             scheduler = Scheduler(
                 lanes={"teacher": lane},

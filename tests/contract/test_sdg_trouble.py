@@ -88,6 +88,15 @@ def test_a_judge_of_its_own_is_asked_for_verdicts_alone(tmp_path, taxonomy):
         assert len(judge.asked_for("verdict")) == len(judge.requests) > 0
 
 
+def test_each_endpoint_gets_its_own_key_and_a_judge_without_one_shares_the_teachers(tmp_path, taxonomy, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-teacher")
+    with TeacherServer(api_key="sk-teacher") as teacher, TeacherServer(api_key="sk-judge") as judge:
+        inputs = sdg_inputs(taxonomy, teacher.url, sdg_judge_endpoint=judge.url)
+        assert "set JUDGE_API_KEY or OPENAI_API_KEY" in failure(ServiceError, tmp_path, inputs).remedy
+        monkeypatch.setenv("JUDGE_API_KEY", "sk-judge")
+        assert run_sdg(tmp_path, inputs)["samples"] == 36
+
+
 def test_an_endpoint_that_is_not_there_is_named_within_seconds(tmp_path, taxonomy):
     with TeacherServer() as teacher:
         url = teacher.url

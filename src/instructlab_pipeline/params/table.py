@@ -193,7 +193,10 @@ class Parameters:
         "machine the key comes from OPENAI_API_KEY.",
     )
     sdg_judge_endpoint: str | None = SDG.addition(
-        kinds.ENDPOINT, None, "The judge's OpenAI-compatible API. Where unset, the teacher judges."
+        kinds.ENDPOINT,
+        None,
+        "The judge's OpenAI-compatible API. Its key comes from JUDGE_API_KEY, or else from OPENAI_API_KEY. Where "
+        "unset, the teacher judges.",
     )
     sdg_judge_model: str | None = SDG.addition(
         kinds.TEXT,

@@ -11,7 +11,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 600.0
 LONGEST_REPLY_BYTES = 8 << 20
+KEYS = {"teacher": ("OPENAI_API_KEY",), "judge": ("JUDGE_API_KEY", "OPENAI_API_KEY")}  # the first that is set
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _KEEP_ALIVE_S = 60.0
 
@@ -134,10 +135,11 @@ class Endpoint:
         return ServiceError(f"the {self.role} at {where}: {said}".removesuffix(": "), remedy=self._remedy(status))
 
     def _remedy(self, status: int) -> str:
+        key = " or ".join(KEYS[self.role])
         if status in (401, 403):
-            return "set OPENAI_API_KEY to a key that this endpoint takes"
+            return f"set {key} to a key that this endpoint takes"
         if status in (402, 429):
-            return "top up the account behind OPENAI_API_KEY, then run again: every finished call is kept"
+            return f"top up the account behind {key}, then run again: every finished call is kept"
         return f"check sdg_{self.role}_endpoint (it often ends in /v1) and sdg_{self.role}_model"
 
     def _kept_out(self, error: "ClientHttpProxyError") -> Exception:
@@ -160,13 +162,13 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def open_session(urls: Iterable[str]) -> AsyncIterator["ClientSession"]:
-    """One pool of kept connections; the key and, if one of `urls` needs them, authorities come from the environment."""
+async def open_session(url: str, role: str) -> AsyncIterator["ClientSession"]:
+    """A pool of kept connections; the role's key and, where `url` needs them, authorities come from the environment."""
     import aiohttp
 
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    key = next((value for name in KEYS[role] if (value := os.environ.get(name, "").strip())), "")
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    authorities = ssl.create_default_context() if any(urlsplit(url).scheme == "https" for url in urls) else True
+    authorities = ssl.create_default_context() if urlsplit(url).scheme == "https" else True
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=authorities)
     timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
     cookies = aiohttp.DummyCookieJar()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from instructlab_pipeline.errors import ServiceError, UsageError
@@ -63,18 +63,18 @@ async def open_teachers(teacher: Address, judge: Address, events: Events) -> Asy
     Raises:
         UsageError: a model must be named. ServiceError: an endpoint is not there, or does not want us.
     """
-    async with (
-        _extractive_url(EXTRACTIVE in (teacher.endpoint, judge.endpoint), events) as extractive,
-        open_session([teacher.endpoint, judge.endpoint]) as session,
-    ):
+    async with AsyncExitStack() as opened:
+        wanted = EXTRACTIVE in (teacher.endpoint, judge.endpoint)
+        extractive = await opened.enter_async_context(_extractive_url(wanted, events))
         endpoints: dict[str, Endpoint] = {}
         models = {}
         for address in (teacher, judge):
             url = _url(address, extractive)
             twin = next((endpoint for endpoint in endpoints.values() if endpoint.url == url), None)
-            endpoint = twin or Endpoint(role=address.role, url=url, session=session)
-            endpoints[address.role] = endpoint
-            models[address.role] = await _checked_model(endpoint, address)
+            if twin is None:
+                twin = await opened.enter_async_context(_open_endpoint(address.role, url))
+            endpoints[address.role] = twin
+            models[address.role] = await _checked_model(twin, address)
         yield Teachers(endpoints=endpoints, models=models)
 
 
@@ -97,9 +97,14 @@ def contact(address: Address) -> str:
 
 
 async def _asked_model(address: Address) -> str:
-    async with open_session([address.endpoint]) as session:
-        endpoint = Endpoint(role=address.role, url=_url(address, ""), session=session)
+    async with _open_endpoint(address.role, _url(address, "")) as endpoint:
         return await _checked_model(endpoint, address)
+
+
+@asynccontextmanager
+async def _open_endpoint(role: str, url: str) -> AsyncIterator[Endpoint]:
+    async with open_session(url, role) as session:
+        yield Endpoint(role=role, url=url, session=session)
 
 
 @asynccontextmanager
