@@ -156,7 +156,7 @@ def prepare(run_dir: str, profile: str, scratch: str, params_configmap: str, inp
     open_storage(run_dir).write_record(resolved.as_json())
     for notice in resolved.notices:
         click.echo(f"note: {notice}", err=True)
-    print_json(step_placement(parameters))
+    print_json(step_placement(resolved))
 
 
 @click.command()

@@ -30,6 +30,9 @@ class Prepared(NamedTuple):
     memory: str
     gpu_type: str
     gpus: str
+    training_cpu: str
+    training_memory: str
+    training_gpus: str
     node_selector: dict[str, str]
     tolerations: list[dict[str, Any]]
 

@@ -12,12 +12,14 @@ from typing import Any
 from instructlab_pipeline.kube import inputs as pipeline_inputs
 from instructlab_pipeline.kube import security
 from instructlab_pipeline.kube.names import LABELS
+from instructlab_pipeline.kube.training_job import SHARED_MEMORY
 from instructlab_pipeline.params.layers import Resolved
 from instructlab_pipeline.pipeline import STAGES, needed_stages
 
 NAME = "instructlab-pipeline"
 DESCRIPTION = "From a taxonomy in git and a base model in S3 to a tuned, evaluated model in an OCI registry."
-REQUESTS = {"cpu": "500m", "memory": "2Gi"}  # the least that a step's node must have free; its limits are the workers'
+REQUESTS = {"cpu": "500m", "memory": "2Gi"}  # what a step's node must have free, where the step loads no model
+LIMITS = {"cpu": "1", "memory": "4Gi"}  # of the first and the last step
 BACKOFF = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
 REGISTRY_FOLDER, REPOSITORY_FOLDER = "/secrets/registry", "/secrets/taxonomy"
 REGISTRY_LOGIN = f"{REGISTRY_FOLDER}/.dockerconfigjson"
@@ -142,7 +144,7 @@ def _lay_out(package: Package, channels: Mapping[str, Any]) -> None:
 
     run_dir = channels[pipeline_inputs.RUN_DIR]
     told = {name: channels[name] for name in ("params_configmap", "notify_webhook_url")}
-    finish = _placed(components.finish(run_dir=run_dir, **told), "finish", package, channels)
+    finish = _small(_placed(components.finish(run_dir=run_dir, **told), "finish", package, channels))
     with dsl.ExitHandler(finish, name="run"):
         prepared = _prepared(package, channels)
         tasks: dict[str, Any] = {}
@@ -157,12 +159,8 @@ def _prepared(package: Package, channels: Mapping[str, Any]) -> Any:
     from instructlab_pipeline.kube import components
 
     component = _taking_parameters(components.prepare, package.resolved)
-    return _placed(
-        component(profile=package.resolved.profile, scratch=" ".join(package.scratch), **channels),
-        "prepare",
-        package,
-        channels,
-    )
+    task = component(profile=package.resolved.profile, scratch=" ".join(package.scratch), **channels)
+    return _small(_placed(task, "prepare", package, channels))
 
 
 def _taking_parameters(component: Any, resolved: Resolved) -> Any:
@@ -218,15 +216,24 @@ def _give(task: Any, secret: Secret, name: Any) -> None:
         kubernetes.use_secret_as_volume(task, name, secret.folder, optional=True)
 
 
+def _small(task: Any) -> Any:
+    """Projects with quotas take no pod that says nothing of what it needs."""
+    task.set_cpu_request(REQUESTS["cpu"]).set_memory_request(REQUESTS["memory"])
+    return task.set_cpu_limit(LIMITS["cpu"]).set_memory_limit(LIMITS["memory"])
+
+
 def _sized(task: Any, name: str, prepared: Mapping[str, Any]) -> Any:
-    """Where the pod may run and how much it may take; a training step only watches its job."""
+    """Where the pod may run and how much it may take. A step that loads a model gets all of it from the beginning."""
     from kfp import kubernetes
 
-    task.set_cpu_request(REQUESTS["cpu"]).set_memory_request(REQUESTS["memory"])
-    if name not in TRAININGS:
-        task.set_cpu_limit(prepared["cpu"]).set_memory_limit(prepared["memory"])
-    if name in EVALUATIONS:
-        task.set_accelerator_type(prepared["gpu_type"]).set_accelerator_limit(prepared["gpus"])
+    kind = "training_" if name in TRAININGS else ""
+    task.set_cpu_limit(prepared[f"{kind}cpu"]).set_memory_limit(prepared[f"{kind}memory"])
+    if name in (*EVALUATIONS, *TRAININGS):
+        task.set_accelerator_type(prepared["gpu_type"]).set_accelerator_limit(prepared[f"{kind}gpus"])
+    else:
+        task.set_cpu_request(REQUESTS["cpu"]).set_memory_request(REQUESTS["memory"])
+    if name in TRAININGS:
+        kubernetes.empty_dir_mount(task, volume_name=SHARED_MEMORY, mount_path="/dev/shm", medium="Memory")  # noqa: S108
     kubernetes.add_node_selector_json(task, prepared["node_selector"])
     kubernetes.add_toleration_json(task, prepared["tolerations"])
     return task

@@ -1,5 +1,6 @@
 """The package for Kubeflow, without running it."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from instructlab_pipeline.kube import inputs as pipeline_inputs
 from instructlab_pipeline.kube.package import Package, compiled
+from instructlab_pipeline.kube.placement import step_placement
 from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.layers import resolve, resolve_layers
 from instructlab_pipeline.params.places import Given, Layer
@@ -75,7 +77,8 @@ def test_each_stage_is_a_step_that_installs_nothing_and_holds_no_program(package
         text = json.dumps(executor["container"])
         assert "pip install" not in text
         source = executor["container"]["command"][-1]
-        assert source.count("\n    ") <= 12, source
+        (function,) = [each for each in ast.parse(source).body if isinstance(each, ast.FunctionDef)]
+        assert len(function.body) <= 3, source
         assert "from instructlab_pipeline.cli import step" in source
 
 
@@ -128,6 +131,24 @@ def test_size_selector_tolerations_and_gpus_are_decided_when_a_run_starts(packag
     placed = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-sdg"]
     assert placed["nodeSelector"]["nodeSelectorJson"]["taskOutputParameter"]["outputParameterKey"] == "node_selector"
     assert placed["tolerations"][0]["tolerationJson"]["taskOutputParameter"]["outputParameterKey"] == "tolerations"
+
+
+def test_every_step_says_what_it_needs_so_that_a_quota_takes_it(package):
+    for name, executor in package[0]["deploymentSpec"]["executors"].items():
+        resources = executor["container"]["resources"]
+        assert resources["resourceCpuLimit"], name
+        assert resources["resourceMemoryLimit"], name
+
+
+def test_a_training_step_has_its_job_s_follower_s_size_or_that_of_the_training_itself():
+    follower = step_placement(resolve(environment={**REQUIRED, "TRAIN_NUM_WORKERS": "8"}))
+    assert [follower[f"training_{each}"] for each in ("cpu", "memory", "gpus")] == ["1", "4Gi", "0"]
+    given = {"K8S_TRAINING_API": "none", "TRAIN_NUM_WORKERS": "2", "TRAIN_MEMORY_PER_WORKER": "1.5Gi"}
+    itself = step_placement(resolve(environment={**REQUIRED, **given}))
+    assert [itself[f"training_{each}"] for each in ("cpu", "gpus")] == ["8", "2"]
+    assert int(itself["training_memory"]) == 3 << 30
+    on_cpus = step_placement(resolve(environment={**REQUIRED, **given, "TRAIN_GPUS_PER_WORKER": "0"}))
+    assert on_cpus["training_gpus"] == "0"
 
 
 def test_an_input_at_its_default_leaves_the_word_to_the_configmap():

@@ -120,7 +120,7 @@ def changed_objects(name, cluster):
     found = []
     is_named = f"pipelinechannel--{name}" in str(platform())
     is_compiled_in = name.startswith("k8s_storage") and platform() != platform(**change)
-    is_placed = step_placement(resolved().parameters) != step_placement(resolved(**change).parameters)
+    is_placed = step_placement(resolved()) != step_placement(resolved(**change))
     if is_named or is_compiled_in or is_placed:
         found.append("steps")
     if jobs(cluster) != jobs(cluster, **change):
