@@ -146,7 +146,7 @@ class KubeApi(KubernetesServer):
         return web.json_response({"kind": "APIResourceList", "groupVersion": group, "resources": resources})
 
     async def _list(self, request):
-        if request.query.get("watch") == "true":
+        if _is_on(request, "watch"):
             return await self._watch(request)
         plural = request.match_info["plural"]
         if plural in JOBS and ("watch", plural) in self.forbidden:
@@ -185,7 +185,7 @@ class KubeApi(KubernetesServer):
             await asyncio.sleep(TICK_S)
         if since < self._history.oldest:
             await _tell(response, "ERROR", status(410, "Expired", f"too old resource version: {since}"))
-        elif request.query.get("allowWatchBookmarks") == "true":
+        elif _is_on(request, "allowWatchBookmarks"):
             await _tell(response, "BOOKMARK", {"metadata": {"resourceVersion": str(since)}})
         return response
 
@@ -223,7 +223,7 @@ class KubeApi(KubernetesServer):
     async def _log(self, request):
         """Lines after `sinceTime`; followed for as long as the pod runs, unless the connection breaks before."""
         name, query = request.match_info["name"], request.query
-        following = query.get("follow") == "true"
+        following = _is_on(request, "follow")
         breaks_at = self.cut_logs_after.pop(0) if following and self.cut_logs_after else None
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
@@ -237,7 +237,7 @@ class KubeApi(KubernetesServer):
                 stamp = (FIRST_LINE + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
                 number += 1
                 if stamp >= query.get("sinceTime", ""):
-                    stamped = f"{stamp} {line}" if query.get("timestamps") == "true" else line
+                    stamped = f"{stamp} {line}" if _is_on(request, "timestamps") else line
                     await response.write(f"{stamped}\n".encode())
             if not following or not self._runs(name):
                 return response
@@ -313,12 +313,17 @@ def _is_chosen(thing, request):
     return labels.items() <= thing["metadata"].get("labels", {}).items() and name in ("", thing["metadata"]["name"])
 
 
+def _is_on(request, option):
+    """Go reads all of these as true."""
+    return request.query.get(option, "") in {"1", "t", "T", "true", "TRUE", "True"}
+
+
 def _verb(request):
     if request.method in VERBS:
         return VERBS[request.method]
     if "name" in request.match_info:
         return "get"
-    return "watch" if request.query.get("watch") == "true" else "list"
+    return "watch" if _is_on(request, "watch") else "list"
 
 
 def _resource(request):
@@ -339,6 +344,22 @@ def fault_of(body):
                 from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime
 
                 TrainerV1alpha1TrainingRuntime.from_dict(body)
+            case "PyTorchJob":
+                return _fault_of_pytorch_job(body["spec"])
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _fault_of_pytorch_job(spec):
+    from kubeflow.training import models
+
+    known = {
+        "spec": (spec, models.KubeflowOrgV1PyTorchJobSpec),
+        "runPolicy": (spec["runPolicy"], models.KubeflowOrgV1RunPolicy),
+        **{kind: (replica, models.KubeflowOrgV1ReplicaSpec) for kind, replica in spec["pytorchReplicaSpecs"].items()},
+    }
+    for place, (given, model) in known.items():
+        if unknown := set(given) - set(model.attribute_map.values()):
+            return f"{place} has unknown fields: {sorted(unknown)}"
+    return "" if isinstance(spec["nprocPerNode"], str) else "nprocPerNode is no string"
