@@ -140,6 +140,16 @@ def test_an_image_that_cannot_be_pulled_is_for_a_person_to_mend(server, cluster,
 
 
 @APIS
+def test_a_large_image_that_is_being_pulled_gets_more_time_and_then_is_told(server, cluster, api):
+    creating = {"waiting": {"reason": "ContainerCreating"}}
+    server.warn("Pod", f"{NAME}-node-0-0", "FailedMount", "timed out waiting for volume scratch")
+    pods(api, "Pending", containerStatuses=[{"name": "node", "state": creating}])(server, None)
+    patience = Patience(again_after_s=0.02, start_within_minutes=0.0, create_within_minutes=0.005)
+    with pytest.raises(WorkerError, match=r"within 0.005 minutes: .*ContainerCreating(.|\n)*FailedMount: timed out"):
+        run_job(training(), api, cluster, tell=[].append, patience=patience)
+
+
+@APIS
 def test_a_quota_that_lets_no_pod_be_made_is_told(server, cluster, api):
     server.warn(api.kind, NAME, "FailedCreate", "exceeded quota: compute, requested: requests.nvidia.com/gpu=1")
     with pytest.raises(WorkerError, match=r"it has no pods(.|\n)*exceeded quota"):

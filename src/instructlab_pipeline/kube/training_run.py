@@ -32,10 +32,14 @@ MOST_OUTAGE_S = 300.0  # an API server may be away for so long: masters are upgr
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """`again_after_s`: before a watch that ended, or a question that failed, is tried again."""
+    """`again_after_s`: before a watch that ended, or a question that failed, is tried again.
+
+    How many minutes pods may wait: for a node or for a person, and once on a node for their images and volumes.
+    """
 
     again_after_s: float = 2.0
     start_within_minutes: float = 10.0
+    create_within_minutes: float = 30.0
 
 
 def api_served(cluster: Cluster, wish: str) -> Api:
@@ -74,10 +78,11 @@ def run_job(training: Training, api: Api, cluster: Cluster, *, tell: Tell, patie
             state = state_of(seen, api)
             if state.phase != "going":
                 break
-            if waiting.seconds(state) > patience.start_within_minutes * 60:
+            minutes = patience.create_within_minutes if state.under_way else patience.start_within_minutes
+            if waiting.seconds(state) > minutes * 60:
                 explained = _explained(seen, training, cluster)
                 _remove(training, api, cluster)
-                raise stuck(explained, state, patience.start_within_minutes)
+                raise stuck(explained, state, minutes)
     last = _at_the_end(seen, training, api, cluster)
     follower.follow(last.pods)
     follower.finish()

@@ -21,6 +21,7 @@ HOPELESS = (
     "RunContainerError",
 )
 FAILED = "Failed"  # the condition, for both kinds of job
+UNDER_WAY = ("ContainerCreating", "PodInitializing")  # a node was found; images and volumes take their time
 MOST_EVENTS = 10
 OF_EXIT_CODE: Mapping[int, type[PipelineError]] = {
     kind.exit_code: kind for kind in (UsageError, SourceError, ServiceError)
@@ -48,11 +49,15 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`waits`: what its pods wait for, in a sentence; empty where nothing is in the way."""
+    """`waits`: what its pods wait for, in a sentence; empty where nothing is in the way.
+
+    `hopeless`: only a person can help. `under_way`: nothing is wrong so far.
+    """
 
     phase: Literal["going", "done", "failed"]
     waits: str = ""
     hopeless: bool = False
+    under_way: bool = False
 
 
 def state_of(seen: Seen, api: Api) -> State:
@@ -66,7 +71,8 @@ def state_of(seen: Seen, api: Api) -> State:
     return State(
         phase="going",
         waits="; ".join(dict.fromkeys(sentence for sentence, _ in waits)),
-        hopeless=any(hopeless for _, hopeless in waits),
+        hopeless=any(reason in HOPELESS for _, reason in waits),
+        under_way=all(reason in UNDER_WAY for _, reason in waits),
     )
 
 
@@ -123,10 +129,10 @@ def _ends(pods: Iterable[Object]) -> Iterator[_End]:
                 )
 
 
-def _waits(seen: Seen) -> Iterator[tuple[str, bool]]:
-    """What each pod waits for, and whether only a person can help."""
+def _waits(seen: Seen) -> Iterator[tuple[str, str]]:
+    """What each pod waits for, in a sentence, and the reason as the cluster names it."""
     if not seen.pods:
-        yield "it has no pods", False
+        yield "it has no pods", "NoPods"
     for pod in seen.pods:
         status = pod.get("status", {})
         if status.get("phase") != "Pending":
@@ -134,11 +140,12 @@ def _waits(seen: Seen) -> Iterator[tuple[str, bool]]:
         name = pod["metadata"]["name"]
         for condition in status.get("conditions", ()):
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-                yield f"pod {name} cannot be scheduled: {condition.get('message') or condition.get('reason')}", False
+                told = condition.get("message") or condition.get("reason")
+                yield f"pod {name} cannot be scheduled: {told}", "Unschedulable"
         for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
             if waiting := container.get("state", {}).get("waiting"):
                 reason = waiting.get("reason", "")
-                yield f"pod {name} waits: {reason}: {waiting.get('message', '')}".rstrip(": "), reason in HOPELESS
+                yield f"pod {name} waits: {reason}: {waiting.get('message', '')}".rstrip(": "), reason
 
 
 def _explained(events: Sequence[Object]) -> str:
