@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from instructlab_pipeline.params.layers import Resolved, resolve_layers
 from instructlab_pipeline.params.places import Layer, environment_layer
 from instructlab_pipeline.params.table import PARAMETERS
 
+SECRETS_OF_INPUTS = ("s3_secret", "sdg_teacher_secret", "eval_judge_secret", "notify_webhook_secret")
 MAIN = "main"  # the container of a step's pod in which the step runs
 IMAGE_OF_THIS_VERSION = f"{IMAGE}:{__version__}"
 
@@ -144,13 +146,15 @@ def prepare(run_dir: str, profile: str, scratch: str, params_configmap: str, inp
     from instructlab_pipeline.pipeline import STAGE_NAMES
     from instructlab_pipeline.run_storage import open_storage
 
+    values = json.loads(inputs.read_text())
     layers = [
         environment_layer(os.environ),
         *_configmap_layers(params_configmap, profile),
-        pipeline_inputs.layer(json.loads(inputs.read_text()), profile),
+        pipeline_inputs.layer(values, profile),
     ]
     resolved = resolve_layers(profile, layers)
     _refuse_other_scratch(resolved, scratch)
+    _refuse_other_secrets(resolved, values)
     parameters = resolved.parameters
     require_what_is_needed(parameters, STAGE_NAMES)
     open_storage(run_dir).write_record(resolved.as_json())
@@ -209,3 +213,15 @@ def _refuse_other_scratch(resolved: Resolved, scratch: str) -> None:
         fault = f"k8s_storage_class_name and k8s_storage_size: {asked} is not what the package was compiled for"
         remedy = f"{scratch}, or another package, which `instructlab-pipeline kube compile` makes"
         raise ParameterError([f"{fault}, and Kubeflow cannot change it when a run starts; valid: {remedy}"])
+
+
+def _refuse_other_secrets(resolved: Resolved, inputs: Mapping[str, Any]) -> None:
+    """Those that the first and the last step need are known by the pipeline's inputs alone."""
+    faults = [
+        f"{name}: {value} ({resolved.origins[name]}) is not what the pipeline's input of that name says, by which the "
+        f"first step has its secrets; valid: {inputs[name]}, or the same name in both places"
+        for name, value in resolved.values.items()
+        if name in SECRETS_OF_INPUTS and name in inputs and inputs[name] != value
+    ]
+    if faults:
+        raise ParameterError(faults)

@@ -33,6 +33,9 @@ class Prepared(NamedTuple):
     training_cpu: str
     training_memory: str
     training_gpus: str
+    output_oci_registry_secret: str
+    output_signing_secret: str
+    sdg_repo_secret: str
     node_selector: dict[str, str]
     tolerations: list[dict[str, Any]]
 

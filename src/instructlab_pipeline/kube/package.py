@@ -12,6 +12,7 @@ from typing import Any
 from instructlab_pipeline.kube import inputs as pipeline_inputs
 from instructlab_pipeline.kube import security
 from instructlab_pipeline.kube.names import LABELS
+from instructlab_pipeline.kube.placement import SECRETS_OF_STEPS
 from instructlab_pipeline.kube.training_job import SHARED_MEMORY
 from instructlab_pipeline.params.layers import Resolved
 from instructlab_pipeline.pipeline import STAGES, needed_stages
@@ -41,7 +42,7 @@ SSH_COMMAND = f"ssh -i {REPOSITORY_FOLDER}/ssh-privatekey -o BatchMode=yes -o St
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """A secret as variables of a step, or as files. `parameter`: the input that names it."""
+    """A secret as variables of a step, or as files. `parameter`: the one that names it."""
 
     parameter: str
     variables: Mapping[str, str] | None = None
@@ -147,11 +148,12 @@ def _lay_out(package: Package, channels: Mapping[str, Any]) -> None:
     finish = _small(_placed(components.finish(run_dir=run_dir, **told), "finish", package, channels))
     with dsl.ExitHandler(finish, name="run"):
         prepared = _prepared(package, channels)
+        decided = {**channels, **{name: prepared.outputs[name] for name in SECRETS_OF_STEPS}}
         tasks: dict[str, Any] = {}
         for stage in STAGES:
             task = getattr(components, stage.name)(run_dir=run_dir, pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
             task.after(*[tasks[name] for name in needed_stages(stage)] or [prepared])
-            tasks[stage.name] = _sized(_placed(task, stage.name, package, channels), stage.name, prepared.outputs)
+            tasks[stage.name] = _sized(_placed(task, stage.name, package, decided), stage.name, prepared.outputs)
 
 
 def _prepared(package: Package, channels: Mapping[str, Any]) -> Any:

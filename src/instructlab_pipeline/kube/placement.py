@@ -10,6 +10,8 @@ from instructlab_pipeline.params.quantities import amount
 from instructlab_pipeline.params.rules import Settings
 from instructlab_pipeline.params.table import Parameters
 
+# What the first step decides for the others; those that it needs itself are inputs of the pipeline.
+SECRETS_OF_STEPS = ("output_oci_registry_secret", "output_signing_secret", "sdg_repo_secret")
 # Of a step that only follows its training job.
 WATCHER = {"training_cpu": "1", "training_memory": "4Gi", "training_gpus": "0"}
 
@@ -20,6 +22,7 @@ def step_placement(resolved: Resolved) -> dict[str, Any]:
     resources = _resources(parameters.k8s_worker_resources)
     trains_itself = parameters.k8s_training_api == "none"
     return {
+        **{name: resolved.values[name] for name in SECRETS_OF_STEPS},
         **(_training_step(resolved) if trains_itself else WATCHER),
         "cpu": resources.get("cpu", str(parameters.train_cpu_limit)),
         "memory": resources.get("memory", parameters.train_memory_per_worker),

@@ -9,9 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from instructlab_pipeline.cli.kubeflow import SECRETS_OF_INPUTS
 from instructlab_pipeline.kube import inputs as pipeline_inputs
 from instructlab_pipeline.kube.package import Package, compiled
-from instructlab_pipeline.kube.placement import step_placement
+from instructlab_pipeline.kube.placement import SECRETS_OF_STEPS, step_placement
 from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.layers import resolve, resolve_layers
 from instructlab_pipeline.params.places import Given, Layer
@@ -113,13 +114,17 @@ def test_no_step_runs_as_root(package):
 def test_secrets_are_named_by_the_inputs_and_never_hold_values(package):
     executors = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     named = [
-        secret["secretNameParameter"]["componentInputParameter"].removeprefix("pipelinechannel--")
+        secret["secretNameParameter"]
         for executor in executors.values()
         for secret in (*executor.get("secretAsEnv", ()), *executor.get("secretAsVolume", ()))
     ]
-    assert set(named) == SECRETS
+    by_input = {name["componentInputParameter"] for name in named if "componentInputParameter" in name}
+    by_prepare = {name["taskOutputParameter"]["outputParameterKey"] for name in named if "taskOutputParameter" in name}
+    assert {name.removeprefix("pipelinechannel--") for name in by_input} == {*SECRETS_OF_INPUTS}
+    assert by_prepare == {*SECRETS_OF_STEPS}
+    assert {*SECRETS_OF_INPUTS, *SECRETS_OF_STEPS} == SECRETS
     assert [s["secretNameParameter"] for s in executors["exec-publish"]["secretAsVolume"]] == [
-        {"componentInputParameter": "pipelinechannel--output_oci_registry_secret"}
+        {"taskOutputParameter": {"outputParameterKey": "output_oci_registry_secret", "producerTask": "prepare"}}
     ]
 
 
