@@ -11,7 +11,6 @@ and plays them.
 """
 
 import asyncio
-import copy
 import itertools
 import json
 import time
@@ -19,7 +18,9 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
+from servers.kubeflow_models import fault_of
 from servers.kubernetes_server import NAMESPACE, KubernetesServer, status
+from servers.object_history import History
 
 TRAINER, TRAINING, AUTHORIZATION = "trainer.kubeflow.org/v1alpha1", "kubeflow.org/v1", "authorization.k8s.io/v1"
 STORAGE = "storage.k8s.io/v1"
@@ -61,7 +62,7 @@ class KubeApi(KubernetesServer):
         self.longest_watch_s = 60.0  # before the server ends it
         self.expire_at_next_watch = False
         self._uids = itertools.count(1)
-        self._history = _History(self.objects)
+        self._history = History(self.objects)
         self._cuts = 0
         self._watched = []  # the kinds, one for each watch that was begun
 
@@ -267,38 +268,6 @@ class KubeApi(KubernetesServer):
         return self.refusal(404, "NotFound", f'{plural} "{name}" not found')
 
 
-class _History:
-    """What became of the objects, told from how they are each time that somebody looks."""
-
-    def __init__(self, objects):
-        self.objects, self.version, self.oldest = objects, 1, 0
-        self._events = []  # (version, plural, ADDED | MODIFIED | DELETED, the object then)
-        self._known = {}  # key -> (text, object)
-
-    def settle(self):
-        for key, thing in list(self.objects.items()):
-            metadata = {name: value for name, value in thing["metadata"].items() if name != "resourceVersion"}
-            text = json.dumps({**thing, "metadata": metadata}, sort_keys=True)
-            if key not in self._known or self._known[key][0] != text:
-                self._happened("MODIFIED" if key in self._known else "ADDED", key, thing)
-                self._known[key] = (text, copy.deepcopy(thing))
-        for key in [key for key in self._known if key not in self.objects]:
-            self._happened("DELETED", key, self._known.pop(key)[1])
-
-    def _happened(self, event, key, thing):
-        self.version += 1
-        thing["metadata"]["resourceVersion"] = str(self.version)
-        self._events.append((self.version, key[0], event, copy.deepcopy(thing)))
-
-    def after(self, version):
-        return [event for event in self._events if event[0] > version]
-
-    def forget(self):
-        self.settle()
-        self.version += 1
-        self.oldest = self.version
-
-
 async def _version(_request):
     return web.json_response({"major": "1", "minor": "32", "gitVersion": "v1.32.0"})
 
@@ -330,36 +299,3 @@ def _resource(request):
     if request.path.endswith("/log"):
         return "pods/log"
     return request.match_info.get("plural") or request.path.rpartition("/")[2]
-
-
-def fault_of(body):
-    """What Kubeflow's own models have against an object; empty for nothing."""
-    try:
-        match body["kind"]:
-            case "TrainJob":
-                from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
-
-                TrainerV1alpha1TrainJob.from_dict(body)
-            case "TrainingRuntime":
-                from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime
-
-                TrainerV1alpha1TrainingRuntime.from_dict(body)
-            case "PyTorchJob":
-                return _fault_of_pytorch_job(body["spec"])
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _fault_of_pytorch_job(spec):
-    from kubeflow.training import models
-
-    known = {
-        "spec": (spec, models.KubeflowOrgV1PyTorchJobSpec),
-        "runPolicy": (spec["runPolicy"], models.KubeflowOrgV1RunPolicy),
-        **{kind: (replica, models.KubeflowOrgV1ReplicaSpec) for kind, replica in spec["pytorchReplicaSpecs"].items()},
-    }
-    for place, (given, model) in known.items():
-        if unknown := set(given) - set(model.attribute_map.values()):
-            return f"{place} has unknown fields: {sorted(unknown)}"
-    return "" if isinstance(spec["nprocPerNode"], str) else "nprocPerNode is no string"
