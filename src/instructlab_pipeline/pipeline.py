@@ -21,7 +21,7 @@ from instructlab_pipeline.evaluation import stage as evaluation
 from instructlab_pipeline.evaluation.questions import content_digest
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model import stage as model
-from instructlab_pipeline.modelcar import schemes_of
+from instructlab_pipeline.modelcar.source import schemes_of
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.publish import stage as publish
 from instructlab_pipeline.publish.inputs import PublishInputs

@@ -8,7 +8,7 @@ import pytest
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.stage import ModelInputs, fingerprint, run
-from instructlab_pipeline.modelcar import schemes_of
+from instructlab_pipeline.modelcar.source import schemes_of
 from instructlab_pipeline.publish.stage import run as publish
 from instructlab_pipeline.stage import Context
 from servers.finished_run import finished_run

@@ -95,7 +95,7 @@ def test_a_part_with_other_bytes_is_never_taken_for_whole(s3, tiny, context):
     size = (folder / "config.json").stat().st_size
     (folder / "config.json").unlink()
     (folder / "config.json.part").write_bytes(b"[" * size)
-    (folder / "config.json.pieces").write_text(f"{size}\n")
+    (folder / "config.json.pieces").write_text(f"0 {size}\n")
     with pytest.raises(ServiceError, match=r"config\.json: the bytes that arrived do not match its digest"):
         fetched(source, entries, context.cache / "models", Events())
     fetched(source, entries, context.cache / "models", Events())

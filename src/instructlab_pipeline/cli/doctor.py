@@ -143,7 +143,7 @@ def _bucket(run_dir: str) -> str:
 
 def _base_model(parameters: Parameters) -> str:
     from instructlab_pipeline.model.stage import ModelInputs, listed_size
-    from instructlab_pipeline.modelcar import schemes_of
+    from instructlab_pipeline.modelcar.source import schemes_of
 
     inputs = ModelInputs(
         sdg_base_model=parameters.sdg_base_model, output_registry_insecure=parameters.output_registry_insecure

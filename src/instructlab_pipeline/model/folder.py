@@ -1,18 +1,21 @@
 """`file:PATH`: a base model in a folder of this machine."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.model.source import Entry
 
+BLOCK_BYTES = 1 << 20
 REMEDY = "point sdg_base_model at the folder that holds config.json"
 
 
 class FolderSource:
     """Files are copied, never linked: sealing makes files read-only, and the user's own must stay as they are."""
+
+    patience_s = 0.0
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -24,13 +27,21 @@ class FolderSource:
         files = (Path(root) / name for root, _, names in os.walk(self.folder) for name in names)
         return [self._entry(path) for path in files]
 
-    async def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
+    def read(self, entry: Entry, start: int, end: int) -> Iterator[memoryview]:
         path = self.folder / entry.name
         with path.open("rb") as file:
             if self._entry(path) != entry:
                 raise SourceError(f"{path} changed while it was copied", remedy="run the same command again")
             file.seek(start)
-            yield memoryview(file.read(end - start))
+            buffer = memoryview(bytearray(BLOCK_BYTES))
+            while num_bytes := file.readinto(buffer[: end - file.tell()]):
+                yield buffer[:num_bytes]
+
+    def is_digest(self, entry: Entry) -> bool:  # noqa: ARG002 - a time of change never is
+        return False
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _entry(self, path: Path) -> Entry:
         try:

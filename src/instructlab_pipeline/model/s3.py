@@ -1,24 +1,21 @@
-"""`s3://bucket/prefix`: a base model on AWS or on any server that speaks S3, through obstore."""
+"""`s3://bucket/prefix`: a base model on AWS or on any server that speaks S3, listed by obstore and read in ranges."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from instructlab_pipeline.errors import ServiceError, SourceError
+from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.model.source import Entry
+from instructlab_pipeline.s3.ranges import Ranges
 from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket, s3_boundary
 
-if TYPE_CHECKING:
-    from obstore.store import S3Store
-
-CHUNK_BYTES = 1 << 20  # at most this is lost where a connection breaks
-PATIENCE_S = 45.0
-PIECE_TIMEOUT_S = 3600.0  # of a whole piece: no line is so slow
+PATIENCE_S = 45.0  # with a server that says nothing; how fast it speaks does not matter
+NAMED_BY = "sdg_base_model"
+KMS, CUSTOMER_KEY = "x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm"
 
 
 class BucketSource:
@@ -27,6 +24,7 @@ class BucketSource:
         self.settings = settings or Settings.from_environment(os.environ)
         parts = urlsplit(uri)
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self._encrypted: set[str] = set()
         if not self.bucket:
             raise SourceError(f"{uri} names no bucket", remedy="write s3://bucket/prefix")
 
@@ -34,7 +32,8 @@ class BucketSource:
         import obstore
 
         with self._boundary():
-            found = list(obstore.list(self._store, self.prefix or None).collect())
+            store = open_bucket(self.bucket, self.settings)
+            found = list(obstore.list(store, self.prefix or None).collect())
         if not found:
             raise SourceError(
                 f"{self.uri}: bucket {self.bucket} at {self.settings.where} has nothing below {self.prefix!r}",
@@ -42,32 +41,24 @@ class BucketSource:
             )
         return self._entries(found)
 
-    async def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
-        import obstore
+    def read(self, entry: Entry, start: int, end: int) -> Iterator[memoryview]:
+        def told(headers: Mapping[str, str]) -> None:
+            if CUSTOMER_KEY in headers or headers.get(KMS, "").startswith("aws:kms"):
+                self._encrypted.add(entry.name)
 
         key = f"{self.prefix}/{entry.name}".lstrip("/")
-        options: dict[str, Any] = {"range": (start, end)}
-        if entry.version:
-            options["if_match"] = f'"{entry.version}"'
-        with self._boundary():
-            reply = await self._patiently(obstore.get_async(self._store, key, options=options))
-            stream = reply.stream(min_chunk_size=CHUNK_BYTES).__aiter__()
-            while (data := await self._patiently(anext(stream, None))) is not None:
-                yield memoryview(data)
+        return self._ranges.read(key, start, end, e_tag=entry.version, told=told)
 
-    async def _patiently(self, awaited: Awaitable[Any]) -> Any:
-        """Give up on a server that keeps a connection open and says nothing; how fast it speaks does not matter."""
-        try:
-            return await asyncio.wait_for(awaited, self.patience_s)
-        except TimeoutError as error:
-            raise ServiceError(
-                f"{self.uri}: {self.settings.where} sent nothing for {self.patience_s:g} s",
-                remedy="check the network and the server, then run the same command again: it goes on where it stopped",
-            ) from error
+    def is_digest(self, entry: Entry) -> bool:
+        """Objects that are encrypted with keys of somebody's own have ETags that say nothing of their bytes."""
+        return entry.name not in self._encrypted
+
+    def close(self) -> None:
+        self._ranges.close()
 
     @cached_property
-    def _store(self) -> "S3Store":
-        return open_bucket(self.bucket, self.settings, timeout_s=PIECE_TIMEOUT_S)
+    def _ranges(self) -> Ranges:
+        return Ranges(self.bucket, self.settings, timeout_s=self.patience_s, uri=self.uri, named_by=NAMED_BY)
 
     def _entries(self, found: Iterable[Any]) -> list[Entry]:
         """Names below the prefix; the empty objects that stand for folders are passed over."""
@@ -80,4 +71,4 @@ class BucketSource:
         ]
 
     def _boundary(self) -> AbstractContextManager[None]:
-        return s3_boundary(self.uri, self.settings, named_by="sdg_base_model")
+        return s3_boundary(self.uri, self.settings, named_by=NAMED_BY)

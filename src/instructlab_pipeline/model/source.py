@@ -1,6 +1,6 @@
 """What every place of a base model can do, whichever the scheme of its URI: list its files, and give them out."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
@@ -36,15 +36,30 @@ class Source(Protocol):
 
 
 class PieceSource(Source, Protocol):
-    """One that gives out any part of a file."""
+    """One that gives out any part of a file, to several threads at once.
 
-    def read(self, entry: Entry, start: int, end: int) -> AsyncIterator[memoryview]:
+    `patience_s`: how long a piece may go on without a byte, however often it is asked for, before it is given up.
+    """
+
+    patience_s: float
+
+    def read(self, entry: Entry, start: int, end: int) -> Iterator[memoryview]:
         """The bytes of `entry` from `start` to before `end`, of the version that was listed, as they come.
+
+        What is yielded may be overwritten by what comes next.
 
         Raises:
             SourceError: they may not be read, or are of another version.
             ServiceError: the connection broke, or nothing came for too long; another attempt may help.
         """
+        ...
+
+    def is_digest(self, entry: Entry) -> bool:
+        """Whether its version is made from its bytes alone, as far as the server has told by now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. What is being read in other threads ends with an error."""
         ...
 
 
@@ -65,11 +80,24 @@ class WholeSource(Source, Protocol):
 class ProvenSource(Source, Protocol):
     """One whose files can only be proven together."""
 
-    async def prove(self, entries: list[Entry], folder: Path) -> None:
+    def prove(self, entries: list[Entry], folder: Path) -> None:
         """Hold all files, which lie in `folder`, against the source's digests.
 
         Raises:
             ServiceError: some are wrong; they are taken away.
+        """
+        ...
+
+
+@runtime_checkable
+class ArchiveSource(Source, Protocol):
+    """One whose entries are archives that hold the files."""
+
+    def unpack(self, folder: Path, target: Path) -> None:
+        """Write the files below `target`, out of the archives in `folder`.
+
+        Raises:
+            SourceError: an archive cannot be read, or there is no model in it.
         """
         ...
 

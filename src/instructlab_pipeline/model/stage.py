@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from instructlab_pipeline.artifacts import Facts, link_or_copy, write_atomically
 from instructlab_pipeline.errors import SourceError, UsageError
@@ -17,7 +17,7 @@ from instructlab_pipeline.model.check import complaints, missing_files, num_para
 from instructlab_pipeline.model.folder import FolderSource
 from instructlab_pipeline.model.hub import HubSource
 from instructlab_pipeline.model.s3 import BucketSource
-from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource, listing_digest, wanted
+from instructlab_pipeline.model.source import ArchiveSource, Entry, PieceSource, WholeSource, listing_digest, wanted
 from instructlab_pipeline.stage import Context
 
 Opener = Callable[[str], PieceSource | WholeSource]
@@ -40,8 +40,12 @@ def run(inputs: ModelInputs, context: Context, schemes: Mapping[str, Opener] = S
         ServiceError: the server failed.
     """
     source, entries = _listed(inputs.sdg_base_model, schemes)
-    _refuse(source.uri, missing_files({entry.name for entry in entries}))
+    packed = isinstance(source, ArchiveSource)
+    _refuse(source.uri, () if packed else missing_files({entry.name for entry in entries}))
     folder = fetched(source, entries, context.cache / "models", context.events)
+    if packed:
+        entries = wanted(source.uri, FolderSource(f"file:{quote(str(folder))}").listing())
+        _refuse(source.uri, missing_files({entry.name for entry in entries}))
     _refuse(source.uri, complaints(folder, _model_types()))
     for entry in entries:
         target = context.folder / "files" / entry.name
@@ -68,7 +72,8 @@ def listed_size(sdg_base_model: str, schemes: Mapping[str, Opener] = SCHEMES) ->
         SourceError, ServiceError: the URI cannot be listed, or files are missing.
     """
     source, entries = _listed(sdg_base_model, schemes)
-    _refuse(source.uri, missing_files({entry.name for entry in entries}))
+    if not isinstance(source, ArchiveSource):
+        _refuse(source.uri, missing_files({entry.name for entry in entries}))
     return sum(entry.size for entry in entries)
 
 

@@ -1,11 +1,10 @@
 """One file fetched whole by a library that has its own ways, then held against its digest."""
 
-import asyncio
 import hashlib
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 from instructlab_pipeline.errors import Interrupted
 from instructlab_pipeline.model.source import Entry, WholeSource
@@ -13,9 +12,15 @@ from instructlab_pipeline.model.source import Entry, WholeSource
 BLOCK_BYTES = 1 << 20
 
 
-async def fetch_whole(source: WholeSource, entry: Entry, folder: Path, advance: Callable[[int], None]) -> Path:
-    """The file, somewhere below `folder`; when this is cancelled, the download ends with its next bytes."""
-    given_up, told = threading.Event(), 0
+def fetch_whole(
+    source: WholeSource, entry: Entry, folder: Path, *, advance: Callable[[int], None], given_up: Event
+) -> Path:
+    """The file, somewhere below `folder`.
+
+    Raises:
+        Interrupted: it was given up, which the next bytes noticed.
+    """
+    told = 0
 
     def tell(num_bytes: int) -> None:
         nonlocal told
@@ -24,10 +29,7 @@ async def fetch_whole(source: WholeSource, entry: Entry, folder: Path, advance: 
         told += num_bytes
         advance(num_bytes)
 
-    try:
-        path = await asyncio.to_thread(source.download, entry, folder, tell)
-    finally:
-        given_up.set()
+    path = source.download(entry, folder, tell)
     advance(entry.size - told)
     return path
 

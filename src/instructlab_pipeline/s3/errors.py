@@ -12,6 +12,10 @@ EXPIRED_CODES = {"ExpiredToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
 REFUSED = {400, 401, 403, 412}  # what servers answer to bad keys or to none
 
 
+class ChangedError(ServiceError):
+    """What was listed is there no more: the same question will get the same answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """What obstore's error text holds: an HTTP status (0 without a reply), S3's code, a sentence without secrets."""
@@ -47,7 +51,7 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
             remedy="name the file of its authority's certificate in AWS_CA_BUNDLE",
         )
     if failure.kind == "PreconditionError":
-        return ServiceError(f"{uri} changed while it was being read", remedy="run the same command again")
+        return ChangedError(f"{uri} changed while it was being read", remedy="run the same command again")
     if failure.code in REGION_CODES:
         return SourceError(
             f"{uri}: {answer}", remedy=f"set AWS_DEFAULT_REGION to the bucket's region, not {settings.region}"

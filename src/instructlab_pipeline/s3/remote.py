@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.s3.e_tags import e_tag
 from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket, s3_boundary
 
@@ -39,7 +40,7 @@ class Entry:
 
     def is_of(self, path: Path) -> bool:
         """Whether the file is the same here."""
-        return path.is_file() and path.stat().st_size == self.size and e_tag(path) == self.e_tag
+        return path.is_file() and path.stat().st_size == self.size and self.e_tag == e_tag(path, part_bytes=PART_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,13 +227,6 @@ class RemoteFolder:
         return s3_boundary(self.uri, self.settings, named_by=self.named_by)
 
 
-def e_tag(path: Path) -> str:
-    """What S3 makes of a file that comes in parts of PART_BYTES: the MD5 sum, or that of the parts' sums."""
-    with path.open("rb") as file:
-        sums = [_md5(part) for part in iter(lambda: file.read(PART_BYTES), b"")] or [_md5(b"")]
-    return sums[0].hex() if len(sums) == 1 else f"{_md5(b''.join(sums)).hex()}-{len(sums)}"
-
-
 def in_parallel(function: Callable[[Item], Any], items: Iterable[Item]) -> None:
     """Call `function` on each, NUM_MOVES at once; the first error ends it without waiting for what has not begun."""
     with ThreadPoolExecutor(NUM_MOVES) as pool:
@@ -251,7 +245,3 @@ def _largest_first(files: Mapping[str, Path]) -> list[str]:
 
 def _part(file: Wanted) -> Path:
     return file.target.with_name(f".{file.target.name}.{os.getpid()}.part")
-
-
-def _md5(content: bytes) -> bytes:
-    return hashlib.md5(content, usedforsecurity=False).digest()

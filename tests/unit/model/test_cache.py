@@ -19,10 +19,10 @@ class CountingSource(FolderSource):
         super().__init__(uri)
         self.num_bytes, self.ends_after = 0, ends_after
 
-    async def read(self, entry, start, end):
+    def read(self, entry, start, end):
         if self.ends_after is not None and self.num_bytes >= self.ends_after:
             raise ServiceError("the server went away", remedy="wait")
-        async for data in super().read(entry, start, end):
+        for data in super().read(entry, start, end):
             self.num_bytes += len(data)
             yield data
 
