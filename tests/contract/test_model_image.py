@@ -84,7 +84,7 @@ def test_an_image_without_a_model_is_told(server, tmp_path):
     client("umoci", "init", "--layout", str(layout))
     client("umoci", "new", "--image", f"{layout}:latest")
     client("skopeo", "copy", "--dest-tls-verify=false", f"oci:{layout}:latest", f"docker://{server.host}/org/empty")
-    with pytest.raises(SourceError, match="has no file below /models"):
+    with pytest.raises(SourceError, match="has no model below /models"):
         fetch(f"oci://{server.host}/org/empty:latest", context_in(tmp_path / "run"))
 
 

@@ -1,13 +1,17 @@
 """Our verdict on a file against that of InstructLab's own package."""
 
 import copy
+import io
 import os
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
 from instructlab.schema.taxonomy import TaxonomyParser, TaxonomyReadingException
+from yamllint import linter
+from yamllint.config import YamlLintConfig
 
 from instructlab_pipeline.taxonomy.check import check_path
 from instructlab_pipeline.taxonomy.faults import errors
@@ -61,6 +65,15 @@ def skill_text(**replaced):
         assert old in text
         text = text.replace(old, new, 1)
     return "compositional_skills", text
+
+
+def pairs_with_hints(first, second):
+    """Two pairs that are the same but for a key that is not checked."""
+    value = copy.deepcopy(KNOWLEDGE)
+    pairs = value["seed_examples"][1]["questions_and_answers"]
+    pairs[:2] = [{**pairs[0], "hint": "FIRST"}, {**pairs[0], "hint": "SECOND"}]
+    text = yaml.safe_dump(value, sort_keys=False)
+    return "knowledge", text.replace("FIRST", first).replace("SECOND", second)
 
 
 SMALL = {**SKILL, "version": 1, "seed_examples": [{"question": "Question?", "answer": "Answer."}]}
@@ -130,6 +143,12 @@ FILES = {
     "knowledge with an unknown key in its document": knowledge("document", "branch", new="main"),
     "knowledge with an unknown key in a pair": knowledge(*PAIR, "hint", new="none"),
     "knowledge with an unknown key in an example": knowledge("seed_examples", 1, "hint", new="none"),
+    "knowledge with pairs that differ in a boolean and a number": pairs_with_hints("true", "1"),
+    "knowledge with pairs that differ deep inside": pairs_with_hints("{a: [1, {b: false}]}", "{a: [1, {b: 0}]}"),
+    "knowledge with pairs that are equal as numbers": pairs_with_hints("1", "1.0"),
+    "knowledge with pairs of what is no number": pairs_with_hints(".nan", ".nan"),
+    "knowledge with pairs of dates": pairs_with_hints("2026-01-01", "2026-01-01"),
+    "knowledge below foundational skills": ("foundational_skills", yaml.safe_dump(KNOWLEDGE, sort_keys=False)),
     "knowledge with two pairs": knowledge("seed_examples", 1, "questions_and_answers", 2),
     "knowledge with a pair twice": knowledge(
         *PAIR, new=dict(KNOWLEDGE["seed_examples"][1]["questions_and_answers"][0])
@@ -145,12 +164,26 @@ FILES = {
     "a control character": ("knowledge", "a: \x01\n"),
     "a tab as indentation": ("knowledge", "a:\n\tb: 1\n"),
     "nesting without end": ("knowledge", "[" * 3000),
+    "half of a character": skill_text(half=("me", '"\\ud800"')),
+    "a character in halves": skill_text(halves=("me", '"\\ud83d\\ude00"')),
     "a byte order mark": ("compositional_skills", "\ufeff" + yaml.safe_dump(SKILL, sort_keys=False)),
 }
 
 
-def verdict_of_instructlab(path):
-    parser = TaxonomyParser(schema_version=0, yamllint_strict=True, message_format="LOGGING")
+class InProcessParser(TaxonomyParser):
+    """Calls the linter as a library: a process for each of hundreds of files takes a minute."""
+
+    def __init__(self):
+        super().__init__(schema_version=0, yamllint_strict=True, message_format="LOGGING")
+        self.yq_available = False
+
+    def _yamllint(self, text, taxonomy):
+        for problem in linter.run(io.BytesIO(text.encode()), YamlLintConfig(self.yamllint_config), ""):
+            taxonomy.error(problem.desc)
+
+
+def verdict_of_instructlab(path, parser=None):
+    parser = parser or TaxonomyParser(schema_version=0, yamllint_strict=True, message_format="LOGGING")
     try:
         return parser.parse(path).errors == 0
     except TaxonomyReadingException:
@@ -167,3 +200,67 @@ def test_the_verdict_is_that_of_instructlab(name, tmp_path, monkeypatch):
     path.write_bytes(text.encode())
     faults = check_path(path).faults
     assert (not errors(faults)) == verdict_of_instructlab(path), [str(fault) for fault in faults]
+
+
+VALUES = [
+    *("yes", "NO", "~", "null", "", "0", "5", "017", "1_000", "1:30", ".5", ".inf", ".nan", "2026-01-01", "2026-13-01"),
+    *(
+        "=",
+        "<<",
+        "!!str 5",
+        "!!int '5'",
+        "!!binary aGk=",
+        "!!set {a}",
+        "!x y",
+        "&a x",
+        "*a",
+        "3",
+        "3.0",
+        "'3'",
+        "\uff13",
+    ),
+    *('"a\\x41"', '"\\ud800"', '"\\q"', "'it''s'", "'a'b", "[a, b]", "{a: b}", "- x", "? x", "a: b", "a #b", "a # b"),
+    *("a:b", "-a", "@a", "`a`", "%a", "---", "...", "\u2028", "\x85", "\xa0", "\ufeff", "\x07", "\t", "a "),
+]
+LINES = [
+    *("# yamllint disable", "# yamllint disable-line", "---", "...", "%YAML 1.1", "  # comment", "    ", "\tq: 1"),
+    *("created_by: you", "version: 2", "x: [a,b]", "  - "),
+]
+
+
+def mutated(text, random):
+    """With one or two places changed as people and programs change them."""
+    for _ in range(random.choice([1, 1, 2])):
+        lines = text.split("\n")
+        at = random.randrange(len(lines))
+        before, colon, _ = lines[at].partition(": ")
+        match random.randrange(8):
+            case 0 | 1 | 2:
+                lines[at] = before + colon + random.choice(VALUES)
+            case 3:
+                lines.insert(at, random.choice(LINES))
+            case 4:
+                lines[at] = " " * random.randrange(4) + lines[at].lstrip()
+            case 5:
+                lines.insert(at, lines[random.randrange(len(lines))])
+            case 6:
+                del lines[at]
+            case 7:
+                place = random.randrange(len(lines[at]) + 1)
+                lines[at] = lines[at][:place] + random.choice(VALUES) + lines[at][place:]
+        text = "\n".join(lines)
+    return text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_verdict_is_that_of_instructlab_on_files_changed_at_random(seed, tmp_path):
+    random = Random(seed)
+    good = [FILES[name] for name in ("skill", "skill v1", "skill with contexts", "knowledge")]
+    parser = InProcessParser()
+    for number in range(150):
+        folder, text = random.choice(good)
+        path = tmp_path / str(number) / folder / "leaf" / "qna.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(mutated(text, random).encode())
+        faults = check_path(path).faults
+        assert (not errors(faults)) == verdict_of_instructlab(path, parser), (path.read_text(), list(map(str, faults)))

@@ -91,7 +91,6 @@ class _Loader(yaml.SafeLoader):
         try:
             if kind in NUMBERS and len(node.value) > MAX_DIGITS:
                 raise _problem(f"a number of {len(node.value)} digits is longer than any that we take", node)
-            node.value.encode()  # half of a surrogate pair, which an escape can name, could be written nowhere
             return super().construct_object(node)
         except (ValueError, OverflowError) as error:
             raise _problem(f"{_short(node.value)} is no {kind}: {error}", node) from error

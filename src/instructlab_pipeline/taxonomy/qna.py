@@ -17,7 +17,8 @@ from instructlab_pipeline.taxonomy.positions import Positioned, YamlFault, YamlP
 from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE, SKILL, Complaint
 
 FILE_NAME = "qna.yaml"
-KINDS = {"knowledge": KNOWLEDGE, "compositional_skills": SKILL, "foundational_skills": SKILL}  # by folder
+FOUNDATIONAL = "foundational_skills"  # unknown to the schema, which tells by what stands in the file
+KINDS = {"knowledge": KNOWLEDGE, "compositional_skills": SKILL, FOUNDATIONAL: SKILL}  # by folder
 MAX_BYTES = 1 << 20  # a hundred times what people write
 MAX_FAULTS = 100  # a file; whoever has mended those sees the next
 LINT_RULES = "{extends: relaxed, rules: {line-length: disable}}"  # InstructLab's own
@@ -71,7 +72,7 @@ def _accepted(path: str, text: str, folders: Sequence[str]) -> Qna | None:
     kind = _kind(folders, value)
     if any(_complaints(value, kind)):
         return None
-    doubts = list(_doubts(value, kind))
+    doubts = list(_doubts(value, kind, folders))
     source = positions.load(text) if doubts else None
     faults = tuple(_fault(path, source, doubt) for doubt in doubts if source)
     return Qna(path=path, kind=kind, data=value, faults=faults, text=text)
@@ -96,14 +97,30 @@ def _explained(path: str, text: str, folders: Sequence[str]) -> Qna:
         faults += _lint_faults(path, text)
     if any(not fault.code for fault in faults):
         return _unusable(path, faults)
-    faults += [_fault(path, source, doubt) for doubt in _doubts(source.value, kind)]
-    return Qna(path=path, kind=kind, data=source.value, faults=tuple(faults), text=text)
+    data = _writable(source.value)
+    if data != source.value:
+        message = "an escape names half of a character; write the whole one"
+        faults.append(_fault(path, source, Complaint(path=(), message=message, code="half-character")))
+    faults += [_fault(path, source, doubt) for doubt in _doubts(data, kind, folders)]
+    return Qna(path=path, kind=kind, data=data, faults=tuple(faults), text=text)
 
 
 def _kind(folders: Sequence[str], value: Mapping[str, Any]) -> str:
-    """As the innermost folder of the taxonomy says; outside them, a file with a document is knowledge."""
-    named = [KINDS[folder] for folder in folders if folder in KINDS]
+    """As the innermost folder of the taxonomy says; elsewhere, a file with a document is knowledge."""
+    named = [KINDS[folder] for folder in folders if folder in KINDS and folder != FOUNDATIONAL]
     return named[-1] if named else KNOWLEDGE if "document" in value else SKILL
+
+
+def _writable(value: Any) -> Any:
+    """With the halves of characters joined, as in JSON's escapes, or replaced: a file can hold none."""
+    match value:
+        case str():
+            return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_writable(item) for item in value]
+        case dict():
+            return {key: _writable(item) for key, item in value.items()}
+    return value
 
 
 def _version(value: Mapping[str, Any]) -> int:
@@ -150,7 +167,10 @@ def _lint_rules() -> Any:
     return YamlLintConfig(LINT_RULES)
 
 
-def _doubts(value: Mapping[str, Any], kind: str) -> Iterator[Complaint]:
+def _doubts(value: Mapping[str, Any], kind: str, folders: Sequence[str]) -> Iterator[Complaint]:
+    if kind == KNOWLEDGE and FOUNDATIONAL in folders:
+        message = "knowledge lies among skills; it is taken as knowledge"
+        yield Complaint(path=(), message=message, code="other-kind")
     yield from _repeated_questions(value["seed_examples"], kind)
     if kind == SKILL and len({"context" in example for example in value["seed_examples"]}) > 1:
         message = "some examples have a context and some have none; each context is taken as part of its question"

@@ -135,11 +135,23 @@ def _about_list(shape: List, value: Any, path: Path) -> Iterator[Complaint]:
         yield Complaint(path=path, message=message)
     seen: list[Any] = []
     for index, item in enumerate(value):
-        here = (*path, index)
-        if shape.unique and item in seen:
-            yield Complaint(path=here, message=f"{_name(here)} repeats number {seen.index(item) + 1}")
-        seen.append(item)
+        here, known = (*path, index), _comparable(item)
+        if shape.unique and known in seen:
+            yield Complaint(path=here, message=f"{_name(here)} repeats number {seen.index(known) + 1}")
+        seen.append(known)
         yield from complaints(shape.of, item, here)
+
+
+def _comparable(value: Any) -> Any:
+    """Equal where JSON says so: to Python a boolean is a number, too."""
+    match value:
+        case bool():
+            return (bool, value)
+        case list() | tuple():
+            return [_comparable(item) for item in value]
+        case dict():
+            return {key: _comparable(item) for key, item in value.items()}
+    return value
 
 
 def _about_record(shape: Record, value: Any, path: Path) -> Iterator[Complaint]:

@@ -85,6 +85,18 @@ def test_foundational_skills_are_skills():
     assert faults(skill(), "foundational_skills") == []
 
 
+def test_knowledge_among_foundational_skills_is_knowledge_and_a_warning():
+    qna = read("q", dumped(knowledge()), folders=["foundational_skills", "leaf"])
+    assert (qna.kind, [fault.code for fault in qna.faults]) == ("knowledge", ["other-kind"])
+
+
+def test_halves_of_characters_are_joined_or_replaced_with_a_warning():
+    text = dumped(skill()).decode().replace("created_by: me", 'created_by: "\\ud83d\\ude00 \\ud800"')
+    qna = read("q", text.encode(), folders=["compositional_skills"])
+    assert qna.data["created_by"] == "\U0001f600 \ufffd"
+    assert [fault.code for fault in qna.faults] == ["half-character"]
+
+
 def test_the_innermost_folder_says_the_kind():
     qna = read("q", dumped(skill()), folders=["knowledge", "compositional_skills", "leaf"])
     assert qna.kind == "skill"
