@@ -114,12 +114,16 @@ class S3Server:
     def delete(self, bucket: str, key: str) -> None:
         self._send("DELETE", f"{bucket}/{key}")
 
-    def _send(self, method: str, path: str, body: bytes = b"") -> None:
-        """Signed in S3's first way (version 2), which takes one line and which Swift still knows."""
-        path, kind, date = urllib.parse.quote(path), "application/octet-stream", email.utils.formatdate(usegmt=True)
-        signed = f"{method}\n\n{kind}\n{date}\n/{path}".encode()
+    def signature(self, method: str, path: str) -> dict[str, str]:
+        """Headers that sign a request in S3's first way (version 2), one line that Swift still knows."""
+        kind, date = "application/octet-stream", email.utils.formatdate(usegmt=True)
+        signed = f"{method}\n\n{kind}\n{date}\n{path}".encode()
         signature = base64.b64encode(hmac.digest(self.secret_key.encode(), signed, hashlib.sha1)).decode()
-        headers = {"Authorization": f"AWS {self.access_key}:{signature}", "Content-Type": kind, "Date": date}
+        return {"Authorization": f"AWS {self.access_key}:{signature}", "Content-Type": kind, "Date": date}
+
+    def _send(self, method: str, path: str, body: bytes = b"") -> None:
+        path = urllib.parse.quote(path)
+        headers = self.signature(method, f"/{path}")
         request = urllib.request.Request(f"{self.endpoint}/{path}", data=body, method=method, headers=headers)
         urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
 

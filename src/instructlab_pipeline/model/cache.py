@@ -7,6 +7,7 @@ complete; while it grows it ends in `.part` (see `pieces`).
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -30,7 +31,7 @@ from instructlab_pipeline.model.spans import Span
 from instructlab_pipeline.model.whole import fetch_whole, is_whole
 
 PER_CORE, FEWEST, MOST = 2, 4, 16  # pieces at once: as many as the cores can take in and hash, which beats the line
-CLOSE_EVERY_S = 0.2  # until all who wait for a byte have noticed
+CLOSE_EVERY_S = 0.1  # until all who wait for a byte have noticed
 PROVEN = ".proven"  # below the folder; of a source whose files are proven together
 WORK = ".work"  # below the folder; for sources that bring whole files, or archives
 UNPACKED = "unpacked"  # below the folder; the files of its archives
@@ -136,8 +137,9 @@ def _perform(fetch: Fetch, jobs: Sequence[Job]) -> None:
         except BaseException:
             fetch.given_up.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            while wait(futures, timeout=CLOSE_EVERY_S).not_done:
+            while not all(future.done() for future in futures):
                 fetch.close()
+                time.sleep(CLOSE_EVERY_S)
             raise
         finally:
             fetch.close()

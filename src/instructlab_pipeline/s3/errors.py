@@ -8,7 +8,7 @@ from instructlab_pipeline.s3.settings import Settings
 
 KEYS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN"
 REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
-EXPIRED_CODES = {"ExpiredToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
+EXPIRED_CODES = {"ExpiredToken", "InvalidToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
 REFUSED = {400, 401, 403, 412}  # what servers answer to bad keys or to none
 
 

@@ -51,8 +51,10 @@ class Settings:
         """For a person."""
         return self.endpoint or f"AWS in {self.region}"
 
-    def config(self) -> dict[str, Any]:
-        """For obstore's S3Store: path style wherever the endpoint is the user's own."""
+    def config(self, bucket: str) -> dict[str, Any]:
+        """For obstore's S3Store: path style where the endpoint is the user's own, or a dot in the bucket's name would
+        make a host's name that AWS's certificate does not cover.
+        """
         optional = {
             "access_key_id": self.access_key,
             "secret_access_key": self.secret_key,
@@ -62,7 +64,7 @@ class Settings:
         return {
             "region": self.region,
             "skip_signature": self.anonymous,
-            "virtual_hosted_style_request": not self.endpoint,
+            "virtual_hosted_style_request": not self.endpoint and "." not in bucket,
             **{name: value for name, value in optional.items() if value},
         }
 

@@ -28,7 +28,7 @@ def open_bucket(bucket: str, settings: Settings, *, timeout_s: float = TIMEOUT_S
     }
     if settings.ca_bundle:
         options["root_certificate"] = _certificates(settings.ca_bundle)
-    return S3Store(bucket, config=settings.config(), client_options=options, retry_config=RETRIES)
+    return S3Store(bucket, config=settings.config(bucket), client_options=options, retry_config=RETRIES)
 
 
 def _certificates(path: str) -> bytes:

@@ -18,15 +18,20 @@ def test_an_empty_endpoint_does_not_hide_the_next():
 
 def test_the_global_endpoint_means_the_region_s_own():
     environment = {"AWS_S3_ENDPOINT": "https://s3.amazonaws.com", "AWS_DEFAULT_REGION": "eu-central-1"}
-    config = Settings.from_environment(environment).config()
+    config = Settings.from_environment(environment).config("models")
     assert config == {"region": "eu-central-1", "skip_signature": True, "virtual_hosted_style_request": True}
 
 
 def test_a_custom_endpoint_is_addressed_path_style():
     environment = {"AWS_ENDPOINT_URL_S3": "http://here", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    config = Settings.from_environment(environment).config()
+    config = Settings.from_environment(environment).config("models")
     assert not config["virtual_hosted_style_request"]
     assert not config["skip_signature"]
+
+
+def test_a_bucket_with_a_dot_in_its_name_is_addressed_path_style():
+    assert Settings().config("models")["virtual_hosted_style_request"]
+    assert not Settings().config("our.models")["virtual_hosted_style_request"]
 
 
 def test_keys_from_the_platform_are_not_anonymous():
@@ -40,6 +45,7 @@ def test_keys_from_the_platform_are_not_anonymous():
         (404, "NoSuchBucket", SourceError, "sdg_base_model"),
         (301, "PermanentRedirect", SourceError, "AWS_DEFAULT_REGION"),
         (400, "ExpiredToken", SourceError, "fresh keys"),
+        (400, "InvalidToken", SourceError, "AWS_SESSION_TOKEN"),
         (503, "SlowDown", ServiceError, "run the same command again"),
         (0, "", ServiceError, "AWS_S3_ENDPOINT"),
     ],

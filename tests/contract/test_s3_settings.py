@@ -1,0 +1,94 @@
+"""Each setting of S3 that people have, against a real server: what it opens, and what is said when it is wrong."""
+
+import os
+from urllib.parse import urlsplit
+
+import pytest
+
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.model.cache import fetched
+from instructlab_pipeline.model.pieces import PIECE_BYTES
+from instructlab_pipeline.model.s3 import BucketSource
+from instructlab_pipeline.s3.e_tags import MEBIBYTE
+from instructlab_pipeline.s3.settings import Settings
+from instructlab_pipeline.s3.store import open_bucket
+from servers.flaky_proxy import Answers, flaky_proxy
+from servers.public_bucket import public_bucket
+from servers.s3_server import s3_server
+
+URI = "s3://models/base"
+NAMES = ("config.json", "model with spaces + ünusual & names.json", "deep/er/model.safetensors")
+CONTENT = {name: os.urandom(PIECE_BYTES + 77 if name.endswith("safetensors") else 50) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server() as server:
+        server.create_bucket("models")
+        for name, data in CONTENT.items():
+            server.put("models", f"base/{name}", data)
+        yield server
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    """The files, with some settings of the environment changed; None takes one away."""
+
+    def fetch(uri=URI, heard=(), **changes):
+        environment = {**server.environment, **changes}
+        settings = Settings.from_environment({name: value for name, value in environment.items() if value is not None})
+        source = BucketSource(uri, settings)
+        folder = fetched(source, source.listing(), tmp_path / "cache", Events(listeners=list(heard)))
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return fetch
+
+
+def test_names_of_any_letters_are_read(fetch):
+    assert fetch() == CONTENT
+
+
+def test_a_session_token_is_part_of_the_signature(fetch):
+    assert fetch(AWS_SESSION_TOKEN="a/token+of=many&letters") == CONTENT
+
+
+def test_a_public_bucket_is_read_without_keys(server, fetch):
+    with public_bucket(server) as public:
+        nobody = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+        assert fetch(AWS_S3_ENDPOINT=public.endpoint, **nobody) == CONTENT
+        assert len(public.requests) > len(CONTENT)
+        assert public.signed == []
+
+
+def test_another_region_is_told_with_the_variable_that_sets_it(fetch):
+    with pytest.raises(SourceError) as refusal:
+        fetch(AWS_DEFAULT_REGION="eu-north-1")
+    assert "AWS_DEFAULT_REGION" in refusal.value.remedy
+    assert "eu-north-1" in refusal.value.remedy
+
+
+@pytest.mark.parametrize(("status", "words"), [(400, "with these keys"), (403, "with these keys"), (401, "keys")])
+def test_keys_that_end_while_the_files_come_are_told(server, tmp_path, status, words):
+    listed = BucketSource(URI, Settings.from_environment(server.environment)).listing()
+    with flaky_proxy(urlsplit(server.endpoint).port, [Answers(status)] * 20) as proxy:
+        source = BucketSource(
+            URI, Settings.from_environment(server.environment | {"AWS_S3_ENDPOINT": f"http://{proxy.host}"})
+        )
+        with pytest.raises(SourceError, match=words) as refusal:
+            fetched(source, listed, tmp_path / "cache", Events())
+    assert "AWS_SESSION_TOKEN" in refusal.value.remedy
+
+
+def test_a_file_that_was_sent_in_parts_is_proven_by_its_tag(server, fetch):
+    import obstore
+
+    heard = []
+    store = open_bucket("models", Settings.from_environment(server.environment))
+    data = os.urandom(11 * MEBIBYTE)
+    for name, part_bytes in (("usual", 5 * MEBIBYTE), ("round", 6 * MEBIBYTE), ("odd", 5_555_555)):
+        obstore.put(store, f"parts/{name}.safetensors", data, chunk_size=part_bytes, use_multipart=True)
+    assert set(fetch("s3://models/parts", heard=[heard.append]).values()) == {data}
+    notices = [event["message"] for event in heard if event.get("name") == "notice"]
+    assert [notice.split()[0] for notice in notices] == ["odd.safetensors"]
+    assert "compared by its size alone" in notices[0]
