@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from threading import Lock
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,11 +52,14 @@ def through(server):
 class Asking(BucketSource):
     """Counts the bytes that arrive."""
 
-    received = 0
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.received, self.lock = 0, Lock()
 
     def read(self, entry, start, end):
         for data in super().read(entry, start, end):
-            self.received += len(data)
+            with self.lock:
+                self.received += len(data)
             yield data
 
 

@@ -1,5 +1,6 @@
 """Documents of every kind, made by hand: the least that a reader of each format takes."""
 
+import base64
 import io
 import zipfile
 from collections.abc import Sequence
@@ -75,3 +76,21 @@ def _packed(files: dict[str, str]) -> bytes:
 def _relationships(kind: str, target: str) -> str:
     link = f'<Relationship Id="r1" Type="{OFFICE}/{kind}" Target="{target}"/>'
     return f'<Relationships xmlns="{PARTS}/relationships">{link}</Relationships>'
+
+
+# "Io is one." behind the password `secret`, as qpdf encrypts it (AES, 128 bits).
+LOCKED = base64.b64decode(
+    "JVBERi0xLjYKJb/3ov4KMSAwIG9iago8PCAvUGFnZXMgMiAwIFIgL1R5cGUgL0NhdGFsb2cgPj4KZW5kb2JqCjIgMCBvYmoKPDwgL0NvdW50ID"
+    "EgL0tpZHMgWyAzIDAgUiBdIC9UeXBlIC9QYWdlcyA+PgplbmRvYmoKMyAwIG9iago8PCAvQ29udGVudHMgNCAwIFIgL01lZGlhQm94IFsgMCAw"
+    "IDYxMiA3OTIgXSAvUGFyZW50IDIgMCBSIC9SZXNvdXJjZXMgPDwgL0ZvbnQgPDwgL0YxIDUgMCBSID4+ID4+IC9UeXBlIC9QYWdlID4+CmVuZG"
+    "9iago0IDAgb2JqCjw8IC9MZW5ndGggODAgL0ZpbHRlciAvRmxhdGVEZWNvZGUgPj4Kc3RyZWFtCj7p8/0qsFgZV8xeVjswyY9gJ6sejN2jnqoC"
+    "sFSQIUVGnX8nJOulOChzNOJ4u/PjYcPW1T85dYEDC3HDAnJytAc7DY4nuGiaAAVhp8eqKpDvZW5kc3RyZWFtCmVuZG9iago1IDAgb2JqCjw8IC"
+    "9CYXNlRm9udCAvSGVsdmV0aWNhIC9TdWJ0eXBlIC9UeXBlMSAvVHlwZSAvRm9udCA+PgplbmRvYmoKNiAwIG9iago8PCAvQ0YgPDwgL1N0ZENG"
+    "IDw8IC9BdXRoRXZlbnQgL0RvY09wZW4gL0NGTSAvQUVTVjIgL0xlbmd0aCAxNiA+PiA+PiAvRmlsdGVyIC9TdGFuZGFyZCAvTGVuZ3RoIDEyOC"
+    "AvTyA8MGRiNTg1NWZjNTMyNjU2OWU3NjU5MDZjYWY2NGU0NDI5YTRjMjBkNmU5OTZmZGVmOTYzZTliNTA4MGY5ZTA4Mz4gL1AgLTQgL1IgNCAv"
+    "U3RtRiAvU3RkQ0YgL1N0ckYgL1N0ZENGIC9VIDxlNWY5N2QzYTc4ODZiZTUyMWRkNjA3YmYxNmNmNjkwYjAxMjI0NTZhOTFiYWU1MTM0MjczYT"
+    "ZkYjEzNGM4N2M0PiAvViA0ID4+CmVuZG9iagp4cmVmCjAgNwowMDAwMDAwMDAwIDY1NTM1IGYgCjAwMDAwMDAwMTUgMDAwMDAgbiAKMDAwMDAw"
+    "MDA2NCAwMDAwMCBuIAowMDAwMDAwMTIzIDAwMDAwIG4gCjAwMDAwMDAyNTEgMDAwMDAgbiAKMDAwMDAwMDQwMSAwMDAwMCBuIAowMDAwMDAwND"
+    "cxIDAwMDAwIG4gCnRyYWlsZXIgPDwgL1Jvb3QgMSAwIFIgL1NpemUgNyAvSUQgWzwxM2JhNWNlNzM3NzIyZjNkZGQ2NTMxOTU1YjMyZTk0Nj48"
+    "MTNiYTVjZTczNzcyMmYzZGRkNjUzMTk1NWIzMmU5NDY+XSAvRW5jcnlwdCA2IDAgUiA+PgpzdGFydHhyZWYKNzcwCiUlRU9GCg=="
+)

@@ -157,13 +157,14 @@ class Growth:
     pieces_left: int = 0
 
     def jobs(self) -> list[tuple[float, Job]]:
-        """Each with the share of the file that is there after it."""
+        """Each with the share of the file that is there after it; what takes one piece comes first."""
         missing = self.part.missing()
         self.fetch.advance(self.entry.size - sum(end - start for start, end in missing))
         self.pieces_left = len(missing)
         if not missing:
-            return [(1.0, self._complete)]
-        return [(span[1] / self.entry.size, partial(self._fetch, span)) for span in missing]
+            return [(0.0, self._complete)]
+        whole = len(missing) == 1
+        return [(0.0 if whole else span[1] / self.entry.size, partial(self._fetch, span)) for span in missing]
 
     def _fetch(self, span: Span) -> None:
         fetch = self.fetch

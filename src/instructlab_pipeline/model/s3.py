@@ -1,6 +1,7 @@
 """`s3://bucket/prefix`: a base model on AWS or on any server that speaks S3, listed by obstore and read in ranges."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -14,6 +15,7 @@ from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket, s3_boundary
 
 PATIENCE_S = 45.0  # with a server that says nothing; how fast it speaks does not matter
+STRONG = re.compile(r"[^\s\"/]+")  # an ETag that can be asked for: neither weak nor a time
 NAMED_BY = "sdg_base_model"
 KMS, CUSTOMER_KEY = "x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm"
 
@@ -47,7 +49,8 @@ class BucketSource:
                 self._encrypted.add(entry.name)
 
         key = f"{self.prefix}/{entry.name}".lstrip("/")
-        return self._ranges.read(key, start, end, e_tag=entry.version, told=told)
+        e_tag = entry.version if STRONG.fullmatch(entry.version) else ""
+        return self._ranges.read(key, start, end, e_tag=e_tag, told=told)
 
     def is_digest(self, entry: Entry) -> bool:
         """Objects that are encrypted with keys of somebody's own have ETags that say nothing of their bytes."""
@@ -65,10 +68,15 @@ class BucketSource:
         named = {item["path"].removeprefix(self.prefix).lstrip("/"): item for item in found}
         folders = {name[:end] for name in named for end, letter in enumerate(name) if letter == "/"} | {""}
         return [
-            Entry(name=name, size=item["size"], version=(item["e_tag"] or "").strip('"'))
+            Entry(name=name, size=item["size"], version=_version(item))
             for name, item in named.items()
             if name not in folders
         ]
 
     def _boundary(self) -> AbstractContextManager[None]:
         return s3_boundary(self.uri, self.settings, named_by=NAMED_BY)
+
+
+def _version(item: Mapping[str, Any]) -> str:
+    """The ETag, or where a server makes none, the time of change."""
+    return (item["e_tag"] or "").strip('"') or f"modified {item['last_modified'].isoformat()}"

@@ -4,6 +4,7 @@
 """
 
 import io
+import logging
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ RST_SETTINGS = {
     "math_output": "LaTeX",
 }
 RECOGNIZE = "a scanned document has to be recognized first"
+NOTHING = "write something into it, or leave it out of the patterns"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +54,13 @@ def converted(path: str, data: bytes) -> Converted:
         raise SourceError(f"document {path} is of a kind that is not read", remedy=REMEDY)
     found = Converted(text=_decoded(path, data)) if suffix in AS_THEY_ARE else _converted(path, data, suffix)
     if not found.text.strip():
-        raise SourceError(f"document {path} holds no text", remedy=RECOGNIZE)
+        raise SourceError(f"document {path} holds no text", remedy=RECOGNIZE if suffix == ".pdf" else NOTHING)
     return found
 
 
 def _decoded(path: str, data: bytes) -> str:
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise SourceError(f"document {path} is not UTF-8 text: {error}", remedy="save it as UTF-8") from error
 
@@ -82,16 +84,20 @@ def _from_pdf(data: bytes) -> Converted:
     from markitdown import StreamInfo
     from markitdown.converters import PdfConverter
 
+    logging.getLogger("pdfminer").setLevel(logging.ERROR)  # it warns of what it does all the same
     doubt = _pages_without_text(data)
     text = PdfConverter().convert(io.BytesIO(data), StreamInfo(extension=".pdf")).markdown
     return Converted(text=text.replace("\f", "\n\n"), doubt=doubt)
 
 
 def _pages_without_text(data: bytes) -> str:
-    from pypdfium2 import PdfDocument
+    from pypdfium2 import PdfDocument, PdfiumError
 
-    with PdfDocument(data) as document:
-        empty = [number for number, page in enumerate(document, start=1) if not page.get_textpage().count_chars()]
+    try:
+        with PdfDocument(data) as document:
+            empty = [number for number, page in enumerate(document, start=1) if not page.get_textpage().count_chars()]
+    except PdfiumError as error:
+        raise ValueError("it is locked with a password" if "password" in str(error) else str(error)) from error
     return f"no text on page {', '.join(map(str, empty))}: {RECOGNIZE}" if empty else ""
 
 
@@ -110,9 +116,21 @@ def _from_html(data: bytes) -> Converted:
     from markitdown import StreamInfo
     from markitdown.converters import HtmlConverter
 
-    return Converted(
-        text=HtmlConverter().convert(io.BytesIO(data), StreamInfo(extension=".html"), strict=True).markdown
-    )
+    about = StreamInfo(extension=".html", charset=_charset(data))
+    return Converted(text=HtmlConverter().convert(io.BytesIO(data), about, strict=True).markdown)
+
+
+def _charset(data: bytes) -> str:
+    """As the page says, else UTF-8: a guess would make other letters of them in silence."""
+    from bs4.dammit import EncodingDetector
+
+    data, marked = EncodingDetector.strip_byte_order_mark(data)
+    declared = marked or EncodingDetector.find_declared_encoding(data, is_html=True)
+    try:
+        data.decode(declared or "utf-8")
+    except (UnicodeDecodeError, LookupError) as error:
+        raise ValueError(f"it is not written in the encoding that it names, or UTF-8 ({error})") from error
+    return str(declared or "utf-8")
 
 
 def _from_rst(data: bytes) -> Converted:

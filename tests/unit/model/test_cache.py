@@ -1,5 +1,6 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import pytest
 
@@ -17,13 +18,14 @@ class CountingSource(FolderSource):
 
     def __init__(self, uri, *, ends_after=None):
         super().__init__(uri)
-        self.num_bytes, self.ends_after = 0, ends_after
+        self.num_bytes, self.ends_after, self.lock = 0, ends_after, Lock()
 
     def read(self, entry, start, end):
-        if self.ends_after is not None and self.num_bytes >= self.ends_after:
-            raise ServiceError("the server went away", remedy="wait")
         for data in super().read(entry, start, end):
-            self.num_bytes += len(data)
+            with self.lock:
+                if self.ends_after is not None and self.num_bytes >= self.ends_after:
+                    raise ServiceError("the server went away", remedy="wait")
+                self.num_bytes += len(data)
             yield data
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy.conversion import CONVERTERS, converted
-from servers.documents import claiming, docx, pdf
+from servers.documents import LOCKED, claiming, docx, pdf
 
 HTML = """<html><head><title>Moons</title><script>evil()</script></head><body><h1>Moons</h1>
 <p>Io is <b>one</b>.</p><table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table></body></html>"""
@@ -52,6 +52,16 @@ def test_html_becomes_markdown_without_its_scripts():
     assert text == "# Moons\n\nIo is **one**.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "windows-1252", "utf-16"])
+def test_html_is_read_in_the_encoding_that_it_names(encoding):
+    page = f'<meta charset="{encoding}"><p>größer</p>'.encode(encoding)
+    assert converted("moons.html", page).text == "größer"
+
+
+def test_html_that_names_no_encoding_is_utf_8():
+    assert converted("moons.html", "<p>größer — 月</p>".encode()).text == "größer — 月"
+
+
 def test_docx_becomes_markdown_with_its_headings():
     assert text_of("moons.docx", docx("Moons", "Io is one.", "Europa has ice.")) == (
         "# Moons\n\nIo is one.\n\nEuropa has ice."
@@ -83,6 +93,9 @@ def test_a_pdf_of_which_pages_are_scanned_is_told():
         ("moons.png", b"\x89PNG", "of a kind that is not read"),
         ("moons.pdf", pdf([]), "holds no text"),
         ("moons.pdf", b"%PDF-1.4\nbroken", r"converting document moons\.pdf"),
+        ("moons.pdf", LOCKED, "it is locked with a password"),
+        ("moons.html", "<p>größer</p>".encode("latin-1"), "not written in the encoding that it names, or UTF-8"),
+        ("moons.html", b'<meta charset="nothing"><p>Io</p>', "not written in the encoding that it names"),
         ("moons.pdf", b"", r"converting document moons\.pdf"),
         ("moons.docx", b"PK no archive", r"converting document moons\.docx"),
         ("moons.docx", claiming(docx("Moons"), 600 << 20), "unpacked it has"),

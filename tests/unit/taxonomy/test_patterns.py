@@ -26,6 +26,10 @@ def test_a_pattern_matches_as_in_a_shell(pattern, paths):
     assert matching(pattern, PATHS) == paths
 
 
+def test_no_pattern_takes_long_to_say_no():
+    assert matching("/".join(["**", "a"] * 15 + ["b"]), ["/".join("a" * 60)]) == []
+
+
 def test_near_misses_see_past_case_folder_and_spelling():
     assert near_misses("Moons.md", PATHS) == ["moons.md"]
     assert "docs/a.md" in near_misses("a.md", PATHS)
