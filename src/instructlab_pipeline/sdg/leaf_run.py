@@ -22,6 +22,7 @@ from instructlab_pipeline.sdg.selection import Quota, Selection, select
 
 OPENING_SHARE = 0.6  # of what a leaf needs; the rest is planned at once, and done last
 LATER_ITEMS = 3  # a call after the first round, at most: short calls end early, and the end of a run waits for them
+LAST_ITEMS = 20  # that a leaf lacks in the end, at most, are asked for one by one: nothing else is left to wait behind
 LARGEST_ROUND = 20_000  # items; a leaf that needs more has more rounds, and memory for one of them
 EARLY_ROUNDS = 2  # that make up for the first one while the second waits
 SMALLEST_YIELD = 0.2  # a round asks for at most five times what is needed, however poor the rounds before were
@@ -219,8 +220,14 @@ class LeafRun:
             return []
         likely = math.ceil(items * self.flow.fan_out * share)
         needed = shares(likely, [gained[index] for index in range(self.planner.num_examples)])
+        return self.planner.plan(stream, needed, counts=evenly(items, self._most_at_once(items)))
+
+    def _most_at_once(self, items: int) -> int:
+        """How many of these items one call may be asked for."""
         most = self.flow.steps[0].count
-        return self.planner.plan(stream, needed, counts=evenly(items, min(most, LATER_ITEMS) if self._rounds else most))
+        if not self._rounds:
+            return most
+        return min(most, LATER_ITEMS) if self._open or items > LAST_ITEMS else 1
 
     def _deviations(self) -> int:
         """Standard deviations by which more is asked for than is likely to be needed: most where nothing follows."""

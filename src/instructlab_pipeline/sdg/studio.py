@@ -1,6 +1,5 @@
 """Makes parts of leaves: those that are known are taken from the shelf, the others go through the engine together."""
 
-import gc
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -88,8 +87,6 @@ class Studio:
             )
             run.forget_rows()
 
-        gc.collect()
-        gc.freeze()  # modules, flows and leaves stay: the collector need not look at them again and again
         with closing(open_journal(self.context.cache / "journal")) as journal:
             engine = Engine(
                 runs,
