@@ -145,6 +145,8 @@ def test_gpus_count_where_pods_may_run_and_a_quota_lets_them(world, cluster):
     tolerated = {"K8S_TOLERATIONS": '[{"key":"gpu","operator":"Exists"}]'}
     _, found = doctor(world, "--cluster", **at, **tolerated)
     assert found["cluster GPUs"]["status"] == "ok"
+    _, found = doctor(world, "--cluster", **at, **tolerated, TRAIN_GPUS_PER_WORKER="3", K8S_TRAINING_API="none")
+    assert "room for 1 of 1 pods with 2 x" in found["cluster GPUs"]["told"]
     key = "requests.nvidia.com/gpu"
     cluster.put("resourcequotas", "compute", status={"hard": {key: "4"}, "used": {key: "3"}})
     _, found = doctor(world, "--cluster", **at, **tolerated)

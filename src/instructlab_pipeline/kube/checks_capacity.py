@@ -61,6 +61,8 @@ def _modes(cluster: Cluster, name: str, driver: str) -> str:
 def gpus(cluster: Cluster, parameters: Parameters) -> str:
     """Whether the nodes on which the pods may run are enough, were they empty, and what the project's quota leaves."""
     name, each, pods = parameters.train_gpu_identifier, parameters.train_gpus_per_worker, parameters.train_num_workers
+    if parameters.k8s_training_api == "none" and each:
+        each, pods = pods, 1  # all workers are in the step's pod
     if each == 0:
         return "none needed: train_gpus_per_worker is 0"
     _require_quota(cluster, name, each * pods)
