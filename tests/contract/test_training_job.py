@@ -187,6 +187,13 @@ def test_a_job_that_failed_before_is_made_anew(server, cluster, api):
     assert server.made("DELETE", api.plural) == [NAME]
 
 
+def test_a_runtime_whose_job_was_deleted_is_made_anew_with_what_is_asked_for_now(server, cluster):
+    server.put("trainingruntimes", NAME, spec={"of": "an earlier attempt"})
+    server.acts = [ended(TRAIN_JOB.succeeded)]
+    run(cluster, TRAIN_JOB)
+    assert "template" in server.objects["trainingruntimes", NAME]["spec"]
+
+
 @APIS
 def test_a_job_that_somebody_deleted_fails_the_step(server, cluster, api):
     server.acts = [pods(api, "Running"), lambda server, _job: server.objects.pop((api.plural, NAME))]

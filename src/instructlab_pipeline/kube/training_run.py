@@ -70,8 +70,8 @@ def run_job(training: Training, api: Api, cluster: Cluster, *, tell: Tell, patie
     follower = LogFollower(
         cluster=cluster, namespace=training.namespace, tell=tell, again_after_s=patience.again_after_s
     )
-    _make_or_find(training, api, cluster, tell)
     with _taken_along(training, api, cluster):
+        _make_or_find(training, api, cluster, tell)
         waiting = Waiting(tell=tell)
         for seen in _looks(training, api, cluster, patience):
             follower.follow(seen.pods)
@@ -102,18 +102,16 @@ def remove_jobs(cluster: Cluster, namespace: str, selector: str) -> list[str]:
 
 
 def _make_or_find(training: Training, api: Api, cluster: Cluster, tell: Tell) -> None:
-    place = api.path(training.namespace, training.name)
-    found = cluster.find(place)
+    found = cluster.find(api.path(training.namespace, training.name))
     if found is not None and state_of(Seen(job=found), api).phase == "going":
         tell(f"{api.kind} {training.name} is at work already: going on with it")
         return
-    if found is not None:
-        _remove(training, api, cluster)
-        _wait_until_gone(place, cluster)
+    for place in _places(training, api):  # of an earlier attempt, perhaps with other nodes or volumes
+        if cluster.find(place) is not None:
+            cluster.delete(place)
+            _wait_until_gone(place, cluster)
     if api is TRAIN_JOB:
-        runtimes = api.path(training.namespace, plural=RUNTIMES)
-        if cluster.find(f"{runtimes}/{training.name}") is None:
-            cluster.create(runtimes, training_runtime(training))
+        cluster.create(api.path(training.namespace, plural=RUNTIMES), training_runtime(training))
         cluster.create(api.path(training.namespace), train_job(training))
     else:
         cluster.create(api.path(training.namespace), pytorch_job(training))
@@ -121,9 +119,14 @@ def _make_or_find(training: Training, api: Api, cluster: Cluster, tell: Tell) ->
 
 
 def _remove(training: Training, api: Api, cluster: Cluster) -> None:
-    cluster.delete(api.path(training.namespace, training.name))
-    if api is TRAIN_JOB:
-        cluster.delete(api.path(training.namespace, training.name, plural=RUNTIMES))
+    for place in _places(training, api):
+        cluster.delete(place)
+
+
+def _places(training: Training, api: Api) -> list[str]:
+    """The job, and then what it uses, which goes only after it."""
+    plurals = [TRAIN_JOB.plural, RUNTIMES] if api is TRAIN_JOB else [api.plural]
+    return [api.path(training.namespace, training.name, plural=plural) for plural in plurals]
 
 
 def _wait_until_gone(place: str, cluster: Cluster) -> None:
