@@ -315,6 +315,25 @@ def test_a_job_that_is_being_deleted_counts_as_deleted(server, cluster, api):
         run(cluster, api)
 
 
+def test_how_long_nothing_changed_before_an_outage_is_no_part_of_it(server, cluster):
+    server.acts = [pods(TRAIN_JOB, "Running"), *[nothing] * 250, cut, nothing, ended(TRAIN_JOB.succeeded)]
+    patience = Patience(again_after_s=0.02, away_for_minutes=2 / 60)
+    run_job(training(), TRAIN_JOB, cluster, tell=[].append, patience=patience)
+
+
+@APIS
+def test_an_api_server_that_stays_away_ends_the_step_but_not_the_job(server, cluster, api):
+    def away(server, _job):
+        server.outages = 1_000_000
+        server.cut()
+
+    server.acts = [pods(api, "Running"), away]
+    patience = Patience(again_after_s=0.02, away_for_minutes=0.005)
+    with pytest.raises(ServiceError, match="unable to handle the request"):
+        run_job(training(), api, cluster, tell=[].append, patience=patience)
+    assert (api.plural, NAME) in server.objects
+
+
 def test_a_user_who_may_not_create_jobs_is_told(server, monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", server.kubeconfig(tmp_path, token="nonsense"))
     with pytest.raises(UsageError, match="not allowed"):

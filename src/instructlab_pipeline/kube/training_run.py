@@ -27,19 +27,21 @@ from instructlab_pipeline.kube.training_job import (
 from instructlab_pipeline.kube.training_state import Seen, State, failure, state_of, stuck
 from instructlab_pipeline.kube.watching import Collection, news_of
 
-MOST_OUTAGE_S = 300.0  # an API server may be away for so long: masters are upgraded one after the other
+DELETED_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
     """`again_after_s`: before a watch that ended, or a question that failed, is tried again.
 
-    How many minutes pods may wait: for a node or for a person, and once on a node for their images and volumes.
+    How many minutes pods may wait: for a node or for a person, and once on a node for their images and volumes. And how
+    many the API server may be away: masters are upgraded one after the other.
     """
 
     again_after_s: float = 2.0
     start_within_minutes: float = 10.0
     create_within_minutes: float = 30.0
+    away_for_minutes: float = 5.0
 
 
 def api_served(cluster: Cluster, wish: str) -> Api:
@@ -130,7 +132,7 @@ def _places(training: Training, api: Api) -> list[str]:
 
 
 def _wait_until_gone(place: str, cluster: Cluster) -> None:
-    give_up = time.monotonic() + MOST_OUTAGE_S
+    give_up = time.monotonic() + DELETED_WITHIN_S
     while cluster.find(place) is not None:
         if time.monotonic() > give_up:
             raise ServiceError(f"{place} is not deleted", remedy="look for what holds it: a finalizer, a pod")
@@ -154,17 +156,24 @@ def _looks(training: Training, api: Api, cluster: Cluster, patience: Patience) -
     An API server that is away for a while is waited for.
     """
     known: dict[str, list[Any]] = {}
-    heard = time.monotonic()
+    away_since: dict[str, float] = {}
     with news_of(cluster, _collections(training, api), pause_s=patience.again_after_s) as news:
         while True:
             with suppress(Empty):
                 name, found = news.get(timeout=patience.again_after_s)
                 if isinstance(found, list):
-                    known[name], heard = found, time.monotonic()
-                elif not isinstance(found, ServiceError) or time.monotonic() - heard > MOST_OUTAGE_S:
+                    known[name] = found
+                    away_since.pop(name, None)
+                elif not isinstance(found, ServiceError) or _is_over(away_since, name, patience):
                     raise found
             if known.keys() == {"job", "pods"}:
                 yield Seen(job=next(iter(known["job"]), None), pods=known["pods"])
+
+
+def _is_over(away_since: dict[str, float], name: str, patience: Patience) -> bool:
+    """Whether the API server has been away for too long; however long it was silent before is no part of it."""
+    now = time.monotonic()
+    return now - away_since.setdefault(name, now) > patience.away_for_minutes * 60
 
 
 def _collections(training: Training, api: Api) -> dict[str, Collection]:
