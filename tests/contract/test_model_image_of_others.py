@@ -4,14 +4,17 @@ import io
 import json
 import tarfile
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.stage import ModelInputs, fingerprint, run
-from instructlab_pipeline.modelcar.source import schemes_of
+from instructlab_pipeline.modelcar.source import open_image, schemes_of
+from instructlab_pipeline.publish.stage import run as publish
 from instructlab_pipeline.stage import Context
+from servers.finished_run import finished_run
 from servers.registry import registry
 from servers.registry import run as client
 from servers.tiny_model import write_tiny_model
@@ -91,6 +94,16 @@ def below(folder, tiny):
     return [(f"{folder}/{name}", data) for name, data in contents(tiny).items()]
 
 
+def put_manifest(server, repository, tag, manifest):
+    request = urllib.request.Request(
+        f"http://{server.host}/v2/{repository}/manifests/{tag}",
+        data=json.dumps(manifest).encode(),
+        method="PUT",
+        headers={"Content-Type": manifest["mediaType"]},
+    )
+    urllib.request.urlopen(request).close()
+
+
 OTHERS = [("etc/os-release", b"NAME=other\n"), ("bin", symlink("usr/bin")), ("usr/bin/sh", b"#!")]
 
 
@@ -157,18 +170,39 @@ def test_a_layer_that_unpacks_without_end_is_refused(push, fetch, tiny):
         fetch(push("bomb", [*below("models", tiny), ("models/zeros", bytes(65 << 20))]))
 
 
+def test_a_published_model_above_a_compressed_base_image_is_read_in_place(push, fetch, server, tmp_path):
+    push("below", OTHERS)
+    inputs = finished_run(tmp_path / "finished", uri=f"{server.host}/org/above:latest")
+    base = f"{server.host}/org/below:latest"
+    context = Context(folder=tmp_path / "publish", cache=tmp_path / "cache", events=Events())
+    context.folder.mkdir()
+    publish(replace(inputs, output_modelcar_base_image=base), context)
+    uri = f"oci://{server.host}/org/above:latest"
+    assert all("@" in entry.version for entry in open_image(uri, insecure=True).listing())  # a place in a layer
+    assert "model.safetensors" in fetch(uri)
+
+
+def test_an_image_for_several_platforms_is_read_for_one(server, push, fetch, tiny, tmp_path):
+    push("single", below("models", tiny))
+    found = json.loads((tmp_path / "layout" / "index.json").read_text())["manifests"][-1]
+    platforms = [{"architecture": "arm64", "os": "linux"}, {"architecture": "amd64", "os": "linux"}]
+    entry = {name: found[name] for name in ("mediaType", "digest", "size")}
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{**entry, "platform": platform} for platform in platforms],
+    }
+    put_manifest(server, "org/single", "several", index)
+    assert fetch(f"oci://{server.host}/org/single:several") == contents(tiny)
+
+
 def test_what_is_no_container_image_is_refused(server, push, fetch, tiny, tmp_path):
     push("artifact", below("models", tiny))
     index = json.loads((tmp_path / "layout" / "index.json").read_text())
     digest = index["manifests"][0]["digest"].removeprefix("sha256:")
     manifest = json.loads((tmp_path / "layout" / "blobs" / "sha256" / digest).read_text())
+    manifest["mediaType"] = "application/vnd.oci.image.manifest.v1+json"
     manifest["layers"][0]["mediaType"] = "application/vnd.foreign"
-    request = urllib.request.Request(
-        f"http://{server.host}/v2/org/artifact/manifests/foreign",
-        data=json.dumps(manifest).encode(),
-        method="PUT",
-        headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json"},
-    )
-    urllib.request.urlopen(request).close()
+    put_manifest(server, "org/artifact", "foreign", manifest)
     with pytest.raises(SourceError, match=r"a layer of type application/vnd\.foreign, which is not read"):
         fetch(f"oci://{server.host}/org/artifact:foreign")
