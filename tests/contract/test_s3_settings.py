@@ -61,6 +61,12 @@ def test_a_public_bucket_is_read_without_keys(server, fetch):
         assert public.signed == []
 
 
+def test_a_server_that_knows_no_ranges_is_read_all_the_same(server, fetch):
+    with public_bucket(server, deaf_to="Range") as public:
+        nobody = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+        assert fetch(AWS_S3_ENDPOINT=public.endpoint, **nobody) == CONTENT
+
+
 def test_another_region_is_told_with_the_variable_that_sets_it(fetch):
     with pytest.raises(SourceError) as refusal:
         fetch(AWS_DEFAULT_REGION="eu-north-1")

@@ -18,6 +18,7 @@ class PublicBucket:
     """`requests` are the paths that were asked for; `signed` those that came with a signature of whatever kind."""
 
     server: S3Server
+    deaf_to: str = "none"  # the name of a header, which goes lost
     port: int = 0
     requests: list[str] = field(default_factory=list)
     signed: list[str] = field(default_factory=list)
@@ -39,6 +40,7 @@ class PublicBucket:
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
             method, path, _ = first.split()
             self.requests.append(path)
+            lines = [line for line in lines if not line.lower().startswith(f"{self.deaf_to.lower()}:")]
             if "X-Amz-" in path or any(line.lower().startswith("authorization") for line in lines):
                 self.signed.append(path)
             added = self.server.signature(method, path.partition("?")[0]) | {"Connection": "close"}
@@ -58,7 +60,7 @@ class PublicBucket:
 
 
 @contextlib.contextmanager
-def public_bucket(server: S3Server) -> Iterator[PublicBucket]:
-    public = PublicBucket(server)
+def public_bucket(server: S3Server, *, deaf_to: str = "none") -> Iterator[PublicBucket]:
+    public = PublicBucket(server, deaf_to=deaf_to)
     with event_loop.in_thread(public.serve):
         yield public

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 512 << 10  # stays in a core's cache
 SIGNED_FOR = timedelta(hours=1)
 ERROR_BYTES = 64 << 10  # of a refusal
-PARTIAL, CHANGED = 206, "PreconditionFailed"
+OK, PARTIAL, CHANGED = 200, 206, "PreconditionFailed"
 
 Headers = Mapping[str, str]
 
@@ -56,10 +56,13 @@ class Ranges:
         with self._boundary(), self._connections.taken(url) as connection:
             reply = self._ask(connection, url, {"Range": f"bytes={start}-{end - 1}"} | _if_match(e_tag))
             told({name.lower(): value for name, value in reply.headers.items()})
+            before = 0 if reply.status == PARTIAL else start  # a server that knows no ranges sends all
+            while before and (num_bytes := reply.readinto(buffer[:before])):
+                before -= num_bytes
             while left and (num_bytes := reply.readinto(buffer[:left])):
                 left -= num_bytes
                 yield buffer[:num_bytes]
-            if left:
+            if left or reply.status != PARTIAL:
                 connection.close()
 
     def close(self) -> None:
@@ -76,7 +79,7 @@ class Ranges:
         target = urlunsplit(url if proxy else url._replace(scheme="", netloc=""))
         connection.request("GET", target, headers={**headers, **(authorization(proxy) if proxy else {})})
         reply = connection.getresponse()
-        if reply.status != PARTIAL:
+        if reply.status not in {OK, PARTIAL}:
             raise self._explained(_failure(reply.status, reply.read(ERROR_BYTES).decode(errors="replace")))
         return reply
 
