@@ -13,9 +13,11 @@ from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.s3.e_tags import MEBIBYTE
 from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket
+from servers.certificate import authority
 from servers.flaky_proxy import Answers, flaky_proxy
 from servers.public_bucket import public_bucket
 from servers.s3_server import s3_server
+from servers.web_proxy import web_proxy
 
 URI = "s3://models/base"
 NAMES = ("config.json", "model with spaces + ünusual & names.json", "deep/er/model.safetensors")
@@ -35,11 +37,11 @@ def server():
 def fetch(server, tmp_path):
     """The files, with some settings of the environment changed; None takes one away."""
 
-    def fetch(uri=URI, heard=(), **changes):
+    def fetch(uri=URI, heard=(), cache="cache", **changes):
         environment = {**server.environment, **changes}
         settings = Settings.from_environment({name: value for name, value in environment.items() if value is not None})
         source = BucketSource(uri, settings)
-        folder = fetched(source, source.listing(), tmp_path / "cache", Events(listeners=list(heard)))
+        folder = fetched(source, source.listing(), tmp_path / cache, Events(listeners=list(heard)))
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     return fetch
@@ -65,6 +67,28 @@ def test_a_server_that_knows_no_ranges_is_read_all_the_same(server, fetch):
     with public_bucket(server, deaf_to="Range") as public:
         nobody = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
         assert fetch(AWS_S3_ENDPOINT=public.endpoint, **nobody) == CONTENT
+
+
+def test_the_proxy_of_the_environment_is_used_over_http_and_tls(server, fetch, tmp_path, monkeypatch):
+    private = authority(tmp_path)
+    with web_proxy(tmp_path) as proxy:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        assert fetch() == CONTENT
+        over_http = proxy.num_requests
+        with flaky_proxy(urlsplit(server.endpoint).port, [], certificate=private.server) as secure:
+            changes = {"AWS_CA_BUNDLE": str(private.bundle), "AWS_S3_ENDPOINT": f"https://{secure.host}"}
+            assert fetch(cache="other", **changes) == CONTENT
+        assert over_http > len(CONTENT)
+        assert proxy.num_requests > over_http + 1  # one lists; a tunnel takes many requests
+
+
+def test_no_proxy_is_heeded(fetch, tmp_path, monkeypatch):
+    with web_proxy(tmp_path) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert fetch() == CONTENT
+        assert proxy.num_requests == 0
 
 
 def test_another_region_is_told_with_the_variable_that_sets_it(fetch):

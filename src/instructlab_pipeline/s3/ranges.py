@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 BUFFER_BYTES = 512 << 10  # stays in a core's cache
-SIGNED_FOR = timedelta(hours=1)
+SIGNED_FOR = timedelta(minutes=15)  # servers let clocks differ by as much
 ERROR_BYTES = 64 << 10  # of a refusal
 OK, PARTIAL, CHANGED = 200, 206, "PreconditionFailed"
 
