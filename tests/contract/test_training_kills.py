@@ -122,6 +122,7 @@ def test_whoever_is_killed_whenever_the_weights_are_the_same_in_the_end(workers,
         if attempt(job, workers, moment, pick):  # which was over before it could be killed
             break
         kills += 1
+    print(f"{kills} kills of {KILLS}, {workers} workers")  # noqa: T201 - pytest -s shows it
     assert kills >= KILLS // 2
     train(job, Processes(workers=workers, cpus=1), Events())
     assert weights(job) == weights(straight)

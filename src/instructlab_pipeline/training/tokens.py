@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instructlab_pipeline.artifacts import digest_of, file_digest, read_jsonl, write_jsonl
+from instructlab_pipeline.artifacts import digest_of, file_digest, read_jsonl, shards_of, write_jsonl
 from instructlab_pipeline.errors import SourceError, boundary
 from instructlab_pipeline.training.masks import REMEDY, Chat, Encoded, Encoder, Record
 
@@ -115,11 +115,17 @@ def wait_for_tokens(folder: Path) -> Tokens:
     return tokens
 
 
+def name_of(data: Path) -> str:
+    """What line numbers count through."""
+    shards = shards_of(data)
+    return data.name if len(shards) == 1 else f"{data.name} to {shards[-1].name} (counted through)"
+
+
 def _encoded(data: Path, encoder: Encoder, progress: Progress) -> Iterator[tuple[int, Record, Encoded]]:
     """Line number, record, and its tokens."""
-    numbered = enumerate(read_jsonl(data), start=1)
+    numbered, name = enumerate(read_jsonl(data), start=1), name_of(data)
     while batch := list(itertools.islice(numbered, _AT_ONCE)):
-        chats = [_rendered(record, encoder, f"{data.name}, line {line}") for line, record in batch]
+        chats = [_rendered(record, encoder, f"{name}, line {line}") for line, record in batch]
         for (line, record), encoded in zip(batch, encoder.encode(chats), strict=True):
             yield line, record, encoded
         progress(batch[-1][0])

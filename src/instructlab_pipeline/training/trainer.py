@@ -25,7 +25,7 @@ from instructlab_pipeline.training.plan import Pack, Plan, learning_rate, pack
 from instructlab_pipeline.training.recovery import Recovery
 from instructlab_pipeline.training.spike import is_spike, remembered
 from instructlab_pipeline.training.telemetry import Telemetry
-from instructlab_pipeline.training.tokens import Tokens
+from instructlab_pipeline.training.tokens import Tokens, name_of
 from instructlab_pipeline.training.validation import best_epoch, split
 from instructlab_pipeline.training.world import World
 
@@ -170,7 +170,7 @@ class Trainer:
         named = ", ".join(map(str, lines[:NAMED_LINES])) + (" ..." if len(lines) > NAMED_LINES else "")
         return WorkerError(
             f"{self.job.name}: in step {step + 1} {fault}; the step's samples are lines {named} of "
-            f"{self.job.data.name}",
+            f"{name_of(self.job.data)}",
             remedy="lower train_learning_rate, or look at these samples",
         )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.artifacts import write_atomically
+from instructlab_pipeline.artifacts import CHUNK_BYTES, shards_of, write_atomically
 from instructlab_pipeline.errors import PipelineError, WorkerError
 from instructlab_pipeline.processes import die_with_parent
 from instructlab_pipeline.training.failure import OutOfMemory, explained, record_failure
@@ -79,7 +79,7 @@ def _tokens(job: TrainingJob, *, tokenizes: bool, telemetry: Any) -> Any:
 
         from instructlab_pipeline.training.masks import Encoder
 
-        total = job.data.read_bytes().count(b"\n")
+        total = _count_lines(job.data)
         write_tokens(
             job.data,
             Encoder(AutoTokenizer.from_pretrained(job.model)),
@@ -88,6 +88,16 @@ def _tokens(job: TrainingJob, *, tokenizes: bool, telemetry: Any) -> Any:
             progress=lambda done: telemetry.tell("tokenized", done=done, total=total),
         )
     return wait_for_tokens(job.tokens)
+
+
+def _count_lines(data: Path) -> int:
+    """Of all shards, a megabyte at a time: they need not fit into memory."""
+    count = 0
+    for shard in shards_of(data):
+        with shard.open("rb") as file:
+            while piece := file.read(CHUNK_BYTES):
+                count += piece.count(b"\n")
+    return count
 
 
 def _deliver(trainer: Any) -> None:

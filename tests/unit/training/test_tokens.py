@@ -26,9 +26,9 @@ def chat(question, answer, **fields):
     return {"messages": messages, "metadata": "{}", "id": question, "unmask": False, **fields}
 
 
-def write(folder, encoder, records, *, limit=100):
+def write(folder, encoder, records, *, limit=100, **shards):
     data = folder / "phase_1.jsonl"
-    write_jsonl(data, records)
+    write_jsonl(data, records, **shards)
     done = []
     write_tokens(data, encoder, folder / "tokens", max_sample_tokens=limit, progress=done.append)
     return open_tokens(folder / "tokens"), done
@@ -46,6 +46,18 @@ def test_samples_come_back_as_they_were_encoded(tmp_path, encoder):
         assert found_supervised.tolist() == supervised.tolist()
         assert tokens.lengths[index] == len(ids)
         assert tokens.counts[index] == supervised.sum()
+
+
+def test_samples_in_shards_are_one_set_and_a_broken_one_is_found_among_them(tmp_path, encoder):
+    records = [chat(f"Question {i}?", "moons " * (i % 7 + 1)) for i in range(20)]
+    whole, _ = write(tmp_path / "whole", encoder, records)
+    shards, done = write(tmp_path / "shards", encoder, records, shard_bytes=1000)
+    assert len(list((tmp_path / "shards").glob("phase_1*.jsonl"))) > 2
+    assert done == [20]
+    for name in ("ids", "supervised", "starts", "counts", "lines"):
+        assert getattr(shards, name).tolist() == getattr(whole, name).tolist()
+    with pytest.raises(SourceError, match=r"phase_1\.jsonl to phase_1-0000\d\.jsonl \(counted through\), line 21"):
+        write(tmp_path / "broken", encoder, [*records, {"messages": "not a chat"}], shard_bytes=1000)
 
 
 def test_samples_that_cannot_be_learned_are_left_out_and_listed(tmp_path, encoder):

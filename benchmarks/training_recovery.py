@@ -1,0 +1,88 @@
+"""What it costs that a training can be killed at any moment, and how soon it goes on: one worker, in its own processes.
+
+    python benchmarks/training_recovery.py --quick     # 2 million weights, a save every 10 s
+    python benchmarks/training_recovery.py             # 10 million weights, a save a minute, as in every phase
+
+stall_share: of the training's time, the part that steps waited for recovery checkpoints; the bound is 0.01.
+first_step_s: from the start of the pipeline's call to the end of the first step, tokens being cached, less the imports
+of the two processes that start one after the other (torchrun's agent and the worker); the bound is 10 s.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import training_workload as workload
+
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.training.launch import Processes, train
+
+STALL_BOUND, FIRST_STEP_BOUND_S = 0.01, 10.0
+IMPORTS = (
+    "import torch.distributed.run",
+    "import torch.distributed.checkpoint.state_dict, instructlab_pipeline.training.trainer, transformers.models.llama",
+)
+
+
+def main() -> None:
+    options = _options()
+    size, interval_s = (workload.QUICK, 10.0) if options.quick else (workload.FULL, 60.0)
+    with tempfile.TemporaryDirectory() as folder:
+        job = workload.prepare(size, Path(folder))
+        job = replace(job, epochs=options.epochs, recovery_interval_s=interval_s)
+        first_step_s, training_s = _timed(job)
+        lines = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
+    saves = [line for line in lines if line["kind"] == "saved"]
+    figures = {
+        "training_s": round(training_s, 1),
+        "saves": len(saves),
+        "stall_share": round(sum(save["stall_s"] for save in saves) / training_s, 5),
+        "first_step_s": round(first_step_s - sum(map(_seconds, IMPORTS)), 2),
+    }
+    _tell(figures)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--epochs", type=int, default=12)
+    return parser.parse_args()
+
+
+def _timed(job: Any) -> tuple[float, float]:
+    """Seconds until the first step was done, and from there to the last one."""
+    steps: list[float] = []
+
+    def listen(event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress" and event["unit"] == "steps":
+            steps.append(time.monotonic())
+
+    started = time.monotonic()
+    train(job, Processes(workers=1, cpus=1), Events(listeners=[listen]))
+    return steps[0] - started, steps[-1] - steps[0]
+
+
+def _seconds(program: str) -> float:
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    return time.monotonic() - started
+
+
+def _tell(figures: Mapping[str, float]) -> None:
+    print(figures)
+    ratios = {
+        "ratio_stall": round(figures["stall_share"] / STALL_BOUND, 3),
+        "ratio_first_step": round(figures["first_step_s"] / FIRST_STEP_BOUND_S, 3),
+    }
+    print(json.dumps({"benchmark": "training_recovery", **ratios, **figures}))
+
+
+if __name__ == "__main__":
+    main()
