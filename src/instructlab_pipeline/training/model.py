@@ -90,13 +90,14 @@ class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return {part: tensor.to(self.stored[name][part].dtype).contiguous() for part, tensor in parts.items()}
 
 
-def load_student(folder: Path, *, recompute: bool = False) -> Student:
+def load_student(folder: Path, *, recompute: bool = False, longest: int = 0) -> Student:
     """The model in `folder`, in float32 on the CPU, without dropout.
 
-    recompute: its layers compute most things again on the way back rather than keep them.
+    recompute: its layers compute most things again on the way back rather than keep them. longest: sample, in tokens.
 
     Raises:
-        SourceError: its family is not proven, or it cannot be read or written back.
+        SourceError: its family is not proven, it cannot be read or written back, or samples so long would change how it
+            reads others in their pack.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -107,6 +108,7 @@ def load_student(folder: Path, *, recompute: bool = False) -> Student:
             f"the model in {folder} is of the family {config.model_type!r}, on which training has not been proven",
             remedy=f"choose a base model of one of these: {', '.join(PROVEN_FAMILIES)}",
         )
+    _check_positions(config, longest)
     with boundary(SourceError, f"loading the model in {folder}", remedy=_MODEL_REMEDY):
         lm = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=torch.float32, attn_implementation=attention.register()
@@ -131,6 +133,23 @@ def adapt(student: Student, job: TrainingJob, *, cuda: bool = False) -> Student:
         for layer in student.lm.base_model.layers:
             layer.compile(dynamic=True)  # one program for all layers and packs: see attention.Layout
     return student
+
+
+def _check_positions(config: Any, longest: int) -> None:
+    """Some rotations (LongRoPE, dynamic NTK) turn all tokens of a pack otherwise once one of its samples is long."""
+    rotations = getattr(config, "rope_parameters", None) or {}
+    for rotation in [rotations] if "rope_type" in rotations else rotations.values():
+        limits = {
+            "longrope": rotation.get("original_max_position_embeddings"),
+            "dynamic": config.max_position_embeddings,
+        }
+        limit = limits.get(rotation["rope_type"])
+        if limit is not None and longest > limit:
+            raise SourceError(
+                f"with samples of more than {limit} tokens, this model ({rotation['rope_type']}) reads shorter ones "
+                "beside them in another way",
+                remedy=f"set train_sequence_length to {limit} at most",
+            )
 
 
 def _in_files(lm: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -50,7 +50,9 @@ def _work(job: TrainingJob) -> None:
     job = _agreed(job, world)
     telemetry = Telemetry(job.telemetry, speaks=world.leads)
     tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
-    student = adapt(load_student(job.model, recompute=job.recompute), job, cuda=world.is_cuda)
+    student = adapt(
+        load_student(job.model, recompute=job.recompute, longest=job.max_sample_tokens), job, cuda=world.is_cuda
+    )
     student = shard(student, world, offload=job.offload)
     check_isolation(student, world.device)
     meter = Meter(read_shape(job.model), world, budget=job.micro_batch_tokens)

@@ -251,6 +251,22 @@ def test_a_family_that_is_not_proven_is_refused_by_name(tmp_path):
     assert "llama" in caught.value.remedy
 
 
+@pytest.mark.parametrize(("rotation", "limit"), [("longrope", 16), ("dynamic", 64)])
+def test_a_rotation_that_depends_on_the_longest_sample_of_a_pack_is_kept_to_lengths_where_it_does_not(
+    rotation, limit, tmp_path
+):
+    write_tiny_model(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    told = {"rope_type": rotation, "rope_theta": 1e4, "factor": 2.0}
+    if rotation == "longrope":
+        told |= {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8, "original_max_position_embeddings": 16}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64, "rope_parameters": told}))
+    load_student(tmp_path, longest=limit)
+    with pytest.raises(SourceError, match=f"more than {limit} tokens") as raised:
+        load_student(tmp_path, longest=limit + 1)
+    assert f"train_sequence_length to {limit}" in raised.value.remedy
+
+
 def test_a_weight_that_its_files_lack_is_named_instead_of_made_up(tmp_path):
     from safetensors.numpy import load_file, save_file
 
