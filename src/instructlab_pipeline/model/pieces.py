@@ -66,13 +66,13 @@ class Part:
             self._there.add(start, end)
             with self._notes.open("a") as notes:
                 notes.write(f"{start} {end}\n")
-        self.proof.catch_up(self._file, start, end, self._reach)
+        self.proof.catch_up(self._file, (start, end), self._reach)
 
     def is_right(self) -> bool:
         """Once all is there: whether it has the digest that it has to have, if any."""
         if not self.proof.is_possible:
             return True
-        self.proof.catch_up(self._file, 0, self._size, self._reach)
+        self.proof.catch_up(self._file, (0, self._size), self._reach, wait=True)
         return self.proof.holds(self.path)
 
     def forget(self) -> None:
@@ -109,12 +109,12 @@ def fetch_piece(
             except ChangedError:
                 raise
             except ServiceError:
-                heard, pause = (
-                    (time.monotonic(), PAUSE_S) if start > before else (heard, min(2 * pause, LONGEST_PAUSE_S))
-                )
-                if start == before and time.monotonic() - heard >= source.patience_s:
+                if start > before:
+                    heard, pause = time.monotonic(), PAUSE_S
+                elif time.monotonic() - heard >= source.patience_s:
                     raise
                 given_up.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
     finally:
         if start > span[0]:
             part.note(span[0], start)

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from instructlab_pipeline.model.source import Entry
+from instructlab_pipeline.model.spans import Span
 from instructlab_pipeline.s3.e_tags import combined, e_tag, md5, num_parts, part_sizes
 
 BLOCK_BYTES = 1 << 20  # read at once
@@ -72,16 +73,20 @@ class Proof:
             finally:
                 section.lock.release()
 
-    def catch_up(self, file: int, start: int, end: int, reach: Callable[[int], int]) -> None:
-        """Hash on in the sections that hold bytes from `start` to `end`, out of the open `file`.
+    def catch_up(self, file: int, span: Span, reach: Callable[[int], int], *, wait: bool = False) -> None:
+        """Hash on in the sections that hold bytes of `span`, out of the open `file`.
 
-        `reach` tells how far the file is there from a position on.
+        `reach` tells how far the file is there from a position on. Where another thread is hashing, it goes on alone
+        unless we `wait`: after that, all is hashed.
         """
-        first, last = start // self._section_bytes, (end - 1) // self._section_bytes
+        first, last = span[0] // self._section_bytes, (span[1] - 1) // self._section_bytes
         for section in self._sections[first : last + 1]:
-            with section.lock:
-                while section.front < (known := min(reach(section.front), section.end)):
-                    section.hash(os.pread(file, min(known - section.front, BLOCK_BYTES), section.front))
+            if section.lock.acquire(blocking=wait):
+                try:
+                    while section.front < (known := min(reach(section.front), section.end)):
+                        section.hash(os.pread(file, min(known - section.front, BLOCK_BYTES), section.front))
+                finally:
+                    section.lock.release()
 
     def holds(self, path: Path) -> bool:
         """Whether the whole file at `path`, all of which is hashed, has the digest that it has to have."""

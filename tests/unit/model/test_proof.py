@@ -31,8 +31,8 @@ def proof_of(path, version):
             if number % 3:
                 proof.offer(start, memoryview(os.pread(file.fileno(), BLOCK, start)))
             there.add(start, end)
-            proof.catch_up(file.fileno(), start, end, there.reach)
-        proof.catch_up(file.fileno(), 0, SIZE, there.reach)
+            proof.catch_up(file.fileno(), (start, end), there.reach)
+        proof.catch_up(file.fileno(), (0, SIZE), there.reach, wait=True)
     return proof
 
 
