@@ -30,7 +30,7 @@ class Tree:
     """Paths begin below the image's root, without a slash. Links lead to nothing outside of the image."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, Stored | str] = {}  # a text is a symbolic link
+        self.nodes: dict[str, Stored | str] = {}  # a text is a symbolic link
         self._folders: set[str] = set()  # of lower layers, while one is added
 
     def add(self, layer: str, members: Iterable[TarInfo]) -> None:
@@ -40,7 +40,7 @@ class Tree:
             SourceError: a name leads out of the image.
         """
         upper: dict[str, Stored | str] = {}
-        self._folders = {folder for path in self._nodes for folder in _above(path)}
+        self._folders = {folder for path in self.nodes for folder in _above(path)}
         for member in members:
             path = _path(member.name)
             folder, _, name = path.rpartition("/")
@@ -49,16 +49,16 @@ class Tree:
             elif name.startswith(WHITEOUT):
                 self._uncover(f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/"), itself=True)
             elif member.isdir():
-                self._nodes.pop(path, None)
+                self.nodes.pop(path, None)
             elif (node := self._node(layer, member, upper)) is not None:
                 self._uncover(path, itself=True)
                 upper[path] = node
-        self._nodes |= upper
+        self.nodes |= upper
 
     def files(self, folder: str) -> dict[str, Stored]:
         """All below `folder` by their names in it, links followed; a link to nothing is left out."""
         children: dict[str, set[str]] = {}
-        for path in self._nodes:
+        for path in self.nodes:
             for inner in (path, *_above(path)):
                 outer, _, name = inner.rpartition("/")
                 children.setdefault(outer, set()).add(name)
@@ -72,13 +72,13 @@ class Tree:
     @property
     def paths(self) -> list[str]:
         """Of all files, links left out."""
-        return sorted(path for path, node in self._nodes.items() if isinstance(node, Stored))
+        return sorted(path for path, node in self.nodes.items() if isinstance(node, Stored))
 
     def _below(
         self, path: str, name: tuple[str, ...], above: tuple[str, ...], children: dict[str, set[str]]
     ) -> Iterator[tuple[tuple[str, ...], Stored]]:
         """`name` is how it was come to `path`, `above` the folders on the way; these and `path` hold no links."""
-        node = self._nodes.get(path)
+        node = self.nodes.get(path)
         if isinstance(node, Stored):
             yield name, node
         for child in () if path in above else sorted(children.get(path, ())):
@@ -93,7 +93,7 @@ class Tree:
                 done = done[:-1]
             elif part not in {"", "."}:
                 done.append(part)
-            link = self._nodes.get("/".join(done))
+            link = self.nodes.get("/".join(done))
             if isinstance(link, str) and links < MAX_LINKS:
                 done = [] if link.startswith("/") else done[:-1]
                 waiting.extendleft(reversed(link.split("/")))
@@ -106,16 +106,16 @@ class Tree:
             return member.linkname
         if member.islnk():
             path = _path(member.linkname)
-            return upper.get(path) or self._nodes.get(path)
+            return upper.get(path) or self.nodes.get(path)
         return Stored(layer=layer, offset=member.offset_data, size=member.size) if member.isfile() else None
 
     def _uncover(self, path: str, *, itself: bool = False) -> None:
         """Take away what lower layers have below the path."""
         if itself:
-            self._nodes.pop(path, None)
+            self.nodes.pop(path, None)
         if path in self._folders or not path:
-            for known in [known for known in self._nodes if not path or known.startswith(f"{path}/")]:
-                del self._nodes[known]
+            for known in [known for known in self.nodes if not path or known.startswith(f"{path}/")]:
+                del self.nodes[known]
 
 
 def model_files(tree: Tree) -> dict[str, Stored]:
