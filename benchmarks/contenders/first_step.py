@@ -7,7 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-import torch.distributed.checkpoint.state_dict
 import transformers.models.llama.modeling_llama  # noqa: F401 - what the worker will ask for
 
 import instructlab_pipeline.training.trainer  # noqa: F401
