@@ -103,7 +103,9 @@ def _environment(environments: Path) -> Path:
 def _attempt(name: str, python: Path, job: Path, threads: int) -> list[Figures]:
     """The figures of a run; none of a peer that fails, which is told and left out. Ours must not fail."""
     try:
-        return [_run(name, python, job, threads)]
+        figures = _run(name, python, job, threads)
+        print(f"{name}: {figures['cpu_s']:.2f} CPU seconds", flush=True)
+        return [figures]
     except ContenderError as error:
         if name == OURS:
             raise
