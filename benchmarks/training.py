@@ -104,13 +104,13 @@ def _attempt(name: str, python: Path, job: Path, threads: int) -> list[Figures]:
     """The figures of a run; none of a peer that fails, which is told and left out. Ours must not fail."""
     try:
         figures = _run(name, python, job, threads)
-        print(f"{name}: {figures['cpu_s']:.2f} CPU seconds", flush=True)
-        return [figures]
     except ContenderError as error:
         if name == OURS:
             raise
         print(error)
         return []
+    print(f"{name}: {figures['cpu_s']:.2f} CPU seconds", flush=True)
+    return [figures]
 
 
 def _run(name: str, python: Path, job: Path, threads: int) -> Figures:
