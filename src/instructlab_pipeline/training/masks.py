@@ -91,8 +91,9 @@ class Encoder:
     def _unmasked_from(self, messages: Sequence[Record], text: str) -> int:
         first = next((turn for turn, message in enumerate(messages) if message["role"] != "system"), len(messages))
         system = tuple(str(message["content"]) for message in messages[:first])
-        role = messages[first]["role"] if first < len(messages) else "user"
-        prefix = self._system_end(system, role)
+        if first == len(messages):
+            return len(text)
+        prefix = self._system_end(system, messages[first]["role"])
         if not text.startswith(prefix):
             raise ValueError("the chat template writes the system turn in more than one way")
         return len(prefix)

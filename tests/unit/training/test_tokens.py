@@ -62,11 +62,13 @@ def test_samples_in_shards_are_one_set_and_a_broken_one_is_found_among_them(tmp_
 
 def test_samples_that_cannot_be_learned_are_left_out_and_listed(tmp_path, encoder):
     silent = {"messages": [{"role": "user", "content": "Anyone?"}], "id": "silent", "unmask": False}
-    tokens, _ = write(tmp_path, encoder, [chat("Short?", "Yes."), chat("Long?", "moon " * 99), silent])
+    rule = {"messages": [{"role": "system", "content": "Be brief."}], "id": "rule", "unmask": True}
+    tokens, _ = write(tmp_path, encoder, [chat("Short?", "Yes."), chat("Long?", "moon " * 99), silent, rule])
     assert tokens.lines.tolist() == [1]
     assert [(one["line"], one["id"], one["reason"]) for one in tokens.left_out] == [
         (2, "Long?", "too long"),
         (3, "silent", "nothing to learn from"),
+        (4, "rule", "nothing to learn from"),
     ]
 
 
