@@ -176,3 +176,17 @@ def test_a_base_that_is_none_is_told_and_runs_nothing(taxonomy, tmp_path, base):
 def test_a_folder_outside_of_git_has_no_changes_to_tell(tmp_path):
     done = command("taxonomy", "diff", tmp_path, "--base", "main", folder=tmp_path)
     assert (done.returncode, "is in no working tree of git" in done.stderr) == (3, True)
+
+
+def test_names_that_are_no_utf_8_are_shown_escaped(taxonomy, check, diff):
+    leaf = taxonomy.folder / "compositional_skills" / os.fsdecode(b"bad\xffname")
+    leaf.mkdir()
+    (leaf / "qna.yaml").write_text(skill_text(version=4))
+    taxonomy.git("add", "-A")
+    taxonomy.git("commit", "-qm", "A name in Latin 1")
+    shown = r"compositional_skills/bad\xffname"
+    for place in ([], ["--revision", "HEAD"]):
+        done = check(taxonomy.folder, "--json", *place)
+        (fault,) = json.loads(done.stdout)["errors"]
+        assert (done.returncode, fault["path"].endswith(f"{shown}/qna.yaml")) == (3, True)
+    assert diff("HEAD~1") == [f"added    {shown}"]

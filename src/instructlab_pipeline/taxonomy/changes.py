@@ -70,7 +70,7 @@ def _succeeds(folder: Path, command: Sequence[str]) -> bool:
 
 
 def _fields(folder: Path, command: Sequence[str]) -> Iterator[str]:
-    output = _run(folder, command).decode(errors="surrogateescape")
+    output = _run(folder, command).decode(errors="backslashreplace")
     return (field for field in output.split("\0") if field)
 
 

@@ -73,7 +73,12 @@ def _report(verdicts: Iterable[Verdict], faults: list[Fault]) -> Report:
         if verdict.usable:
             usable.append((verdict.leaf, verdict.shown))
     faults += colliding(sorted(usable))
-    return Report(num_leaves=len(usable), faults=sorted(faults))
+    return Report(num_leaves=len(usable), faults=sorted(map(_readable, faults)))
+
+
+def _readable(fault: Fault) -> Fault:
+    """With the bytes of its path that are no UTF-8 escaped, as a run shows them."""
+    return replace(fault, path=os.fsencode(fault.path).decode(errors="backslashreplace"))
 
 
 def _checked_by_many(folder: Path, names: Sequence[str]) -> Iterator[Verdict]:

@@ -51,9 +51,9 @@ class Checkout:
     commit: str
 
     def files(self) -> list[TreeFile]:
-        """All entries by path, symlinks and submodules among them."""
+        """All entries by path, symlinks and submodules among them; bytes of a name that are no UTF-8 are escaped."""
         listing = git(["ls-tree", "-r", "-z", "--long", self.commit], folder=self.folder)
-        return [_tree_file(line) for line in listing.decode(errors="surrogateescape").split("\0") if line]
+        return [_tree_file(line) for line in listing.decode(errors="backslashreplace").split("\0") if line]
 
     def read(self, blobs: Iterable[str]) -> Iterator[bytes]:
         """The contents of `blobs` in their order, one in memory at a time."""
