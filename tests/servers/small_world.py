@@ -18,6 +18,7 @@ LEAVES = (
     "compositional_skills/calendar/quarters",
     "compositional_skills/grounded/reading/notices",
 )
+SEED_EXAMPLES = 5  # of a leaf
 TEACHER_KEY, REGISTRY_PASSWORD = "teacher-key-4711", "registry-password-0815"
 AUTHOR = ("-c", "user.name=tester", "-c", "user.email=tester@example.invalid")
 
@@ -84,11 +85,19 @@ def write_repositories(folder: Path) -> Path:
     commit = commit_all(documents)
     for leaf in LEAVES:
         shutil.copytree(EXAMPLES / "taxonomy" / leaf, taxonomy / leaf)
+        keep_few_examples(taxonomy / leaf / "qna.yaml")
     knowledge = taxonomy / LEAVES[0] / "qna.yaml"
     lines = knowledge.read_text().splitlines(keepends=True)
     knowledge.write_text("".join(f"  commit: {commit}\n" if line.startswith("  commit:") else line for line in lines))
     commit_all(taxonomy)
     return taxonomy
+
+
+def keep_few_examples(qna: Path) -> None:
+    """As many in each leaf, so that what is made of them is counted easily."""
+    head, *examples = qna.read_text().split("\n  - ")
+    if len(examples) > SEED_EXAMPLES:
+        qna.write_text("\n  - ".join([head, *examples[:SEED_EXAMPLES]]) + "\n")
 
 
 def commit_all(folder: Path) -> str:
