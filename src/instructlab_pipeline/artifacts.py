@@ -219,15 +219,21 @@ class ShardWriter:
         self._path = path
         self._shard_bytes = shard_bytes
         self._number = 1
+        self._size = 0
         self._file = path.open("wb")
 
     def write(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
-        if self._file.tell() + len(line) > self._shard_bytes and self._file.tell():
-            self._file.close()
-            self._number += 1
-            self._file = self._path.with_stem(f"{self._path.stem}-{self._number:05}").open("wb")
+        if self._size and self._size + len(line) > self._shard_bytes:
+            self._next_shard()
         self._file.write(line)
+        self._size += len(line)
+
+    def _next_shard(self) -> None:
+        self._file.close()
+        self._number += 1
+        self._size = 0
+        self._file = self._path.with_stem(f"{self._path.stem}-{self._number:05}").open("wb")
 
     def __enter__(self) -> Self:
         return self
