@@ -126,10 +126,10 @@ def perplexity_difference(base: Sequence[float], tuned: Sequence[float], tokens:
     return Difference(value=after - before, interval=_percentiles(moved), p_value=sign_flip(gains))
 
 
-def smallest_detectable_effect(n: int, *, deviation: float = 0.5) -> float:
+def smallest_detectable_effect(n: int, *, deviation: float) -> float:
     """The smallest true difference that `n` items find significant (5%, two-sided) in 4 of 5 samples.
 
-    `deviation` is the standard deviation of one item's value; 0.5 is the largest that values in 0..1 can have.
+    `deviation` is the standard deviation of one item's value, or of one pair's gain.
     """
     return min(1.0, (Z_95 + Z_POWER_80) * deviation / math.sqrt(n))
 

@@ -119,8 +119,8 @@ def score(grades: Grades) -> Score | None:
         tuned=mean(tuned),
         interval=_interval(grades.tuned, is_share=grades.scale is Scale.SHARE),
         difference=paired_difference(*pairs, is_share=grades.scale is Scale.SHARE),
-        # No spread seen: the widest that there can be.
-        smallest_detectable_effect=smallest_detectable_effect(len(gains), deviation=deviation(gains) or 0.5),
+        # No spread seen: the widest that gains of -1 to 1 can have.
+        smallest_detectable_effect=smallest_detectable_effect(len(gains), deviation=deviation(gains) or 1.0),
         scale=grades.scale,
     )
 
