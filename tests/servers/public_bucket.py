@@ -33,6 +33,7 @@ class PublicBucket:
         ready()
         await stop.wait()
         gateway.close()
+        await asyncio.sleep(0.1)  # who was let in a moment ago has a task by then
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection."""
@@ -46,7 +47,6 @@ class PublicBucket:
             added = self.server.signature(method, path.partition("?")[0]) | {"Connection": "close"}
             head = [first, *lines, *(f"{name}: {value}" for name, value in added.items()), "", ""]
             await self._forward("\r\n".join(head).encode(), writer)
-        writer.transport.abort()
 
     async def _forward(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         answer, behind = await asyncio.open_connection(HOST, urlsplit(self.server.endpoint).port)
@@ -55,8 +55,8 @@ class PublicBucket:
             writer.write(chunk)
             await writer.drain()
         behind.transport.abort()
-        writer.write_eof()
-        await asyncio.sleep(0.1)  # until the last bytes have left
+        writer.close()  # when the last bytes have left
+        await writer.wait_closed()
 
 
 @contextlib.contextmanager
