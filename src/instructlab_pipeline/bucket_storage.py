@@ -218,6 +218,7 @@ class BucketStorage:
         files = {file.path: artifact / file.path for file in artifact.files}
         folder.upload(files, there=there)
         folder.delete(_others(there, files))
+        self._told.up()  # whoever follows the run looks no further once it is published
         folder.write(MANIFEST, (artifact / MANIFEST).read_bytes())
         with suppress(PipelineError):  # other runs may want it; this one is well without
             self.remote.beside(CACHE).write(_pointer(artifact.kind, artifact.key), self.remote.name.encode())
