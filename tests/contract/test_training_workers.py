@@ -147,10 +147,11 @@ def test_a_killed_worker_is_named_and_the_next_run_ends_with_the_same_weights(st
     assert weights(job) == weights(straight[0])
 
 
-def test_adapters_resume_to_the_bit_too(material, tmp_path):
+@pytest.mark.parametrize("moments_8bit", [False, True])
+def test_adapters_resume_to_the_bit_too(material, tmp_path, moments_8bit):
     from torch.distributed.checkpoint import FileSystemReader
 
-    adapters = {"lora_rank": 4, "learning_rate": 3e-2}
+    adapters = {"lora_rank": 4, "learning_rate": 3e-2, "moments_8bit": moments_8bit}
     straight, _ = run(training_job(tmp_path / "straight", *material, **adapters))
     job = training_job(tmp_path / "job", *material, **adapters, recovery_interval_s=0.0, recovery_share=1e9)
     with pytest.raises(WorkerError, match="worker 0 was killed"):
