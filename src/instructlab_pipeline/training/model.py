@@ -99,10 +99,9 @@ def load_student(folder: Path, *, recompute: bool = False, longest: int = 0) -> 
         SourceError: its family is not proven, it cannot be read or written back, or samples so long would change how it
             reads others in their pack.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    with boundary(SourceError, f"reading the model in {folder}", remedy=_MODEL_REMEDY):
-        config = AutoConfig.from_pretrained(folder)
+    config = _config(folder)
     if config.model_type not in PROVEN_FAMILIES:
         raise SourceError(
             f"the model in {folder} is of the family {config.model_type!r}, on which training has not been proven",
@@ -123,6 +122,17 @@ def load_student(folder: Path, *, recompute: bool = False, longest: int = 0) -> 
     return student
 
 
+def beyond_positions(folder: Path, *, longest: int) -> str | None:
+    """What to say of samples of up to `longest` tokens, where the model was made for shorter ones."""
+    limit: int | None = getattr(_config(folder), "max_position_embeddings", None)
+    if limit is None or longest <= limit:
+        return None
+    return (
+        f"samples have up to {longest} tokens, and the model was made for {limit} (max_position_embeddings): it may "
+        "read the rest badly, before and after training"
+    )
+
+
 def adapt(student: Student, job: TrainingJob, *, cuda: bool = False) -> Student:
     """Make `student` learn the way the job wants it: by adapters, with compiled layers or else fused kernels."""
     if cuda and not job.compile:
@@ -133,6 +143,13 @@ def adapt(student: Student, job: TrainingJob, *, cuda: bool = False) -> Student:
         for layer in student.lm.base_model.layers:
             layer.compile(dynamic=True)  # one program for all layers and packs: see attention.Layout
     return student
+
+
+def _config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    with boundary(SourceError, f"reading the model in {folder}", remedy=_MODEL_REMEDY):
+        return AutoConfig.from_pretrained(folder)
 
 
 def _check_positions(config: Any, longest: int) -> None:

@@ -40,7 +40,7 @@ def _exit(code: int) -> None:
 
 def _work(job: TrainingJob) -> None:
     from instructlab_pipeline.training.meter import Meter
-    from instructlab_pipeline.training.model import adapt, check_isolation, load_student, shard
+    from instructlab_pipeline.training.model import adapt, beyond_positions, check_isolation, load_student, shard
     from instructlab_pipeline.training.shape import read_shape
     from instructlab_pipeline.training.telemetry import Telemetry
     from instructlab_pipeline.training.trainer import Trainer
@@ -50,6 +50,8 @@ def _work(job: TrainingJob) -> None:
     job = _agreed(job, world)
     telemetry = Telemetry(job.telemetry, speaks=world.leads)
     tokens = _tokens(job, tokenizes=world.local_rank == 0, telemetry=telemetry)
+    if told := beyond_positions(job.model, longest=int(tokens.lengths.max())):
+        telemetry.tell("notice", message=f"{job.name}: {told}")
     student = adapt(
         load_student(job.model, recompute=job.recompute, longest=job.max_sample_tokens), job, cuda=world.is_cuda
     )

@@ -12,7 +12,14 @@ from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import make_batch
 from instructlab_pipeline.training.export import export
 from instructlab_pipeline.training.loss import CHUNK, Head, summed_loss
-from instructlab_pipeline.training.model import PROVEN_FAMILIES, Student, adapt, check_isolation, load_student
+from instructlab_pipeline.training.model import (
+    PROVEN_FAMILIES,
+    Student,
+    adapt,
+    beyond_positions,
+    check_isolation,
+    load_student,
+)
 from instructlab_pipeline.training.recompute import recompute_layers
 from instructlab_pipeline.training.world import World
 from servers.tiny_model import write_tiny_model
@@ -265,6 +272,12 @@ def test_a_rotation_that_depends_on_the_longest_sample_of_a_pack_is_kept_to_leng
     with pytest.raises(SourceError, match=f"more than {limit} tokens") as raised:
         load_student(tmp_path, longest=limit + 1)
     assert f"train_sequence_length to {limit}" in raised.value.remedy
+
+
+def test_samples_longer_than_the_model_was_made_for_are_told_and_not_refused(tmp_path):
+    folder = write_tiny_model(tmp_path)
+    assert beyond_positions(folder, longest=2048) is None
+    assert "up to 2049 tokens, and the model was made for 2048" in str(beyond_positions(folder, longest=2049))
 
 
 def test_a_weight_that_its_files_lack_is_named_instead_of_made_up(tmp_path):
