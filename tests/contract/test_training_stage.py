@@ -20,6 +20,7 @@ SETTINGS = {
     "output_save_checkpoints": True,
     "output_checkpoint_frequency": 2,
     "train_lora_rank": 0,
+    "train_moments_8bit": False,
     "train_validation_share": 0.0,
     "train_compile": "auto",
     "train_tensorboard": False,

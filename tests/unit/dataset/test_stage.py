@@ -42,12 +42,14 @@ def sealed_sdg(folder, samples, evaluation=(), **shards):
     return artifacts.seal(folder, kind="sdg", key="k", inputs={}, facts={"teacher": "t-1", "judge": "j-1"})
 
 
+VALUES = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42, "eval_questions": None}
+
+
 def make(tmp_path, model, samples, evaluation=(), given_away=nothing_given_away, **changed):
     events = []
     context = Context(folder=tmp_path / "dataset", cache=tmp_path, events=Events(listeners=[events.append]))
     context.folder.mkdir(parents=True)
-    values = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42, "eval_questions": None}
-    inputs = DatasetInputs(sdg=sealed_sdg(tmp_path / "sdg", samples, evaluation), model=model, **{**values, **changed})
+    inputs = DatasetInputs(sdg=sealed_sdg(tmp_path / "sdg", samples, evaluation), model=model, **{**VALUES, **changed})
     facts = run(inputs, context, given_away=given_away)
     return facts, context.folder, [event["message"] for event in events if event["name"] == "notice"]
 
@@ -72,8 +74,7 @@ def test_samples_in_shards_give_the_same_records(tmp_path, model):
     assert len(sharded.files) > 5
     context = Context(folder=tmp_path / "dataset", cache=tmp_path, events=Events())
     context.folder.mkdir()
-    values = {"train_sequence_length": 128, "train_replay_ratio": 0.5, "sdg_random_seed": 42}
-    run(DatasetInputs(sdg=sharded, model=model, **values), context)
+    run(DatasetInputs(sdg=sharded, model=model, **VALUES), context)
     for name in ("phase_1.jsonl", "phase_2.jsonl", "dataset.json"):
         assert (context.folder / name).read_bytes() == (whole / name).read_bytes()
 
