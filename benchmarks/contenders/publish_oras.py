@@ -1,20 +1,19 @@
-"""oras-py's push of the same files.
+"""oras-py's push of files or of a folder, which becomes one tar.gz.
 
-publish_oras.py FOLDER HOST/REPOSITORY:TAG
+publish_oras.py FOLDER HOST/REPOSITORY:TAG NAME...
+
+The names are of what lies in FOLDER.
 """
 
 import os
 import sys
-from pathlib import Path
 
 from oras.client import OrasClient
 
 
 def main() -> None:
     os.chdir(sys.argv[1])
-    names = sorted(path.name for path in Path().iterdir())
-    client = OrasClient(insecure=True)
-    client.push(target=sys.argv[2], files=[f"{name}:application/octet-stream" for name in names])
+    OrasClient(insecure=True).push(target=sys.argv[2], files=sys.argv[3:])
 
 
 if __name__ == "__main__":
