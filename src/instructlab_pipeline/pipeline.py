@@ -80,7 +80,7 @@ STAGES: tuple[Stage, ...] = (
         run=evaluation.run_phase_1,
         fingerprint=evaluation.fingerprint,
         memories=evaluation.MEMORIES,
-        version=2,
+        version=3,
     ),
     Stage(
         name="train_phase_2",
@@ -95,7 +95,7 @@ STAGES: tuple[Stage, ...] = (
         run=lambda inputs, context: evaluation.run_final(inputs, context, published=_published_version(inputs)),
         fingerprint=evaluation.fingerprint,
         memories=evaluation.MEMORIES,
-        version=2,
+        version=3,
     ),
     Stage(
         name="publish",

@@ -268,8 +268,10 @@ def test_generated_questions_with_choices_are_graded_where_there_are_some(inputs
 
 
 def test_what_no_model_could_pass_is_refused_before_anything_is_spent(inputs):
-    require_evaluable(replace(inputs, eval_num_samples=16, eval_require_clear=True))
-    with pytest.raises(ParameterError, match=r"with 8 questions .* takes at least 16"):
+    require_evaluable(replace(inputs, eval_num_samples=17, eval_require_clear=True))
+    with pytest.raises(ParameterError, match=r"with 16 questions .* clearly by f1; that takes at least 17"):
+        require_evaluable(replace(inputs, eval_num_samples=16, eval_require_clear=True))
+    with pytest.raises(ParameterError, match=r"with 8 questions .* by accuracy; that takes at least 16"):
         require_evaluable(replace(inputs, eval_require_clear=True))
     with pytest.raises(ParameterError, match="no number of questions"):
         require_evaluable(replace(inputs, eval_quality_threshold=1.0, eval_require_clear=True))

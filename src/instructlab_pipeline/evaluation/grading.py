@@ -53,7 +53,7 @@ class Evidence:
 
 def graded(metric: Metric, evidence: Evidence) -> Grades:
     """Each item that the metric speaks of: those with choices for one kind, the open ones for all others."""
-    items = [item for item in evidence.items if bool(item.choices) == (metric.source is Source.CHOICES)]
+    items = [item for item in evidence.items if bool(item.choices) == metric.wants_choices]
     return Grades(
         items=[item.id for item in items],
         base=[_grade(metric, item, evidence, tuned=False) for item in items],

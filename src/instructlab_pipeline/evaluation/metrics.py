@@ -1,7 +1,8 @@
 """What the metrics are, and what an answer is worth: pure functions.
 
 Texts are compared as SQuAD's evaluation script does (Rajpurkar et al. 2016): lower case, without ASCII punctuation and
-English articles, blanks as one. So "The Moon." equals "moon", and, as there, "3.5" equals "35".
+English articles, blanks as one. So "The Moon." equals "moon", and, as there, "3.5" equals "35". Words are what stands
+between blanks: in a script without them a text is one word.
 """
 
 import math
@@ -62,9 +63,17 @@ class Metric:
         """Whether it lies in 0..1 and more is better, so that a threshold of 0..1 means something."""
         return self.scale is not Scale.PERPLEXITY
 
+    @property
+    def wants_choices(self) -> bool:
+        """Whether it grades the questions with choices, or all others."""
+        return self.source is Source.CHOICES
+
 
 def normalise(text: str) -> str:
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    """What is nothing but punctuation and articles stays as it is, in lower case: "+" is no "-", and "A" no silence."""
+    lower = text.lower()
+    bare = _ARTICLES.sub(" ", lower.translate(_PUNCTUATION)).split()
+    return " ".join(bare or lower.split())
 
 
 def exact_match(answer: str, reference: str) -> float:

@@ -20,7 +20,7 @@ from instructlab_pipeline.evaluation.evidence import Examination, examine
 from instructlab_pipeline.evaluation.items import Item, choose, item_of, require_items
 from instructlab_pipeline.evaluation.judging import Judge, judge_at
 from instructlab_pipeline.evaluation.lm_eval import require_tasks, task_results
-from instructlab_pipeline.evaluation.metrics import Metric, Source, chosen
+from instructlab_pipeline.evaluation.metrics import Metric, Scale, Source, chosen
 from instructlab_pipeline.evaluation.questions import content_digest, own_items
 from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
 from instructlab_pipeline.evaluation.verdict import decide
@@ -109,17 +109,25 @@ def require_evaluable(parameters: EvaluationParameters) -> None:
         SourceError: a question set or task file of the user's own cannot be used. UsageError: lm-eval is not there.
     """
     require_tasks(parameters.eval_lm_eval_tasks or ())
-    chosen(parameters.eval_metrics, judged=parameters.eval_judge_endpoint is not None)
-    asked = parameters.eval_num_samples + len(own_items(parameters.eval_questions or ()))
-    needed = samples_for_clear_pass(parameters.eval_quality_threshold)
-    if not parameters.eval_require_clear or (needed is not None and asked >= needed):
-        return
-    enough = "no number of questions is enough for that" if needed is None else f"that takes at least {needed}"
-    complaint = (
-        f"eval_require_clear: with {asked} questions not even a model without a fault passes a threshold of "
-        f"{parameters.eval_quality_threshold} clearly; {enough}"
-    )
-    raise ParameterError([complaint])
+    metrics = chosen(parameters.eval_metrics, judged=parameters.eval_judge_endpoint is not None)
+    own = own_items(parameters.eval_questions or ())
+    complaints = list(_never_clear(parameters, metrics, own)) if parameters.eval_require_clear else []
+    if complaints:
+        raise ParameterError(complaints)
+
+
+def _never_clear(parameters: EvaluationParameters, metrics: Mapping[str, Metric], own: Sequence[Item]) -> Iterator[str]:
+    """A sentence for each metric that cannot pass clearly, however good the model."""
+    threshold = parameters.eval_quality_threshold
+    for name, metric in metrics.items():
+        needed = samples_for_clear_pass(threshold, is_share=metric.scale is Scale.SHARE)
+        asked = parameters.eval_num_samples + sum(bool(item.choices) == metric.wants_choices for item in own)
+        if metric.decides and (needed is None or asked < needed):
+            enough = "no number of questions is enough for that" if needed is None else f"that takes at least {needed}"
+            yield (
+                f"eval_require_clear: with {asked} questions not even a model without a fault passes a threshold of "
+                f"{threshold} clearly by {name}; {enough}"
+            )
 
 
 def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
@@ -221,7 +229,7 @@ def _examination(
     inputs: _EvaluationInputs, questions: _Questions, metrics: dict[str, Metric], context: Context
 ) -> Examination:
     references = (item.reference for item in questions.every if not item.choices)
-    kinds = {metric.source is Source.CHOICES for metric in metrics.values()}
+    kinds = {metric.wants_choices for metric in metrics.values()}
     return Examination(
         items=[
             item

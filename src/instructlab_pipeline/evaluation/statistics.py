@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 Z_POWER_80 = 0.8416212335729143  # one-sided 80% quantile
+TAIL = 0.025  # of a 95% interval, at each end
 RESAMPLES = 10_000
 BLOCK_VALUES = 4_000_000  # values resampled at once, 32 MB
 SEED = 20_412  # of every bootstrap
@@ -59,13 +60,16 @@ def wilson(total: float, n: int) -> Interval:
 
 
 def bootstrap_mean(values: Sequence[float]) -> Interval:
-    """Percentile bootstrap for the mean of values in 0..1.
+    """Bayesian bootstrap (Rubin 1981) for the mean of values in 0..1, with one more value at the end that is sought.
 
-    Where all values are equal resampling sees no spread at all, and Wilson's interval speaks instead.
+    A few grades that are nearly all 1 resample to nearly all 1, and their percentiles promise too much. One grade of 0
+    more for the low end, and of 1 for the high end, keeps the promise for few grades too (Gaffke 2005; Learned-Miller
+    and Thomas 2019); for shares this is Clopper and Pearson's interval.
     """
     if min(values) == max(values):
-        return wilson(math.fsum(values), len(values))
-    return _percentiles(_resampled_means(values))
+        known = TAIL ** (1 / len(values))  # the least weight that equal values have together
+        return Interval(values[0] * known, 1 - (1 - values[0]) * known)
+    return _percentiles(*_weighted_means(values))
 
 
 def mean_interval(values: Sequence[float], *, is_share: bool) -> Interval:
@@ -108,13 +112,13 @@ def paired_difference(base: Sequence[float], tuned: Sequence[float], *, is_share
         p_value = mcnemar(sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains))
     else:
         p_value = sign_flip(gains)
-    halved = bootstrap_mean([(1 + gain) / 2 for gain in gains])  # gains of -1..1 as values of 0..1
-    return Difference(value=mean(gains), interval=Interval(2 * halved.low - 1, 2 * halved.high - 1), p_value=p_value)
+    return Difference(value=mean(gains), interval=_gain_interval(gains), p_value=p_value)
 
 
 def perplexity_interval(nats_per_token: Sequence[float], tokens: Sequence[float]) -> Interval:
     """Bootstrap over items, each with all its tokens."""
-    return _percentiles(_resampled_perplexities(nats_per_token, tokens))
+    resampled = _resampled_perplexities(nats_per_token, tokens)
+    return _percentiles(resampled, resampled)
 
 
 def perplexity_difference(base: Sequence[float], tuned: Sequence[float], tokens: Sequence[float]) -> Difference:
@@ -123,7 +127,7 @@ def perplexity_difference(base: Sequence[float], tuned: Sequence[float], tokens:
     moved = [after - before for before, after in zip(*resampled, strict=True)]
     gains = [(after - before) * count for before, after, count in zip(base, tuned, tokens, strict=True)]
     before, after = (perplexity(nats, tokens) for nats in (base, tuned))
-    return Difference(value=after - before, interval=_percentiles(moved), p_value=sign_flip(gains))
+    return Difference(value=after - before, interval=_percentiles(moved, moved), p_value=sign_flip(gains))
 
 
 def smallest_detectable_effect(n: int, *, deviation: float) -> float:
@@ -156,14 +160,17 @@ def samples_for_clear_share(share: float, threshold: float, *, limit: int = 1_00
     return low
 
 
-def samples_for_clear_pass(threshold: float) -> int | None:
+def samples_for_clear_pass(threshold: float, *, is_share: bool = True) -> int | None:
     """The fewest items on which a model without a single fault passes clearly; None where no number of them would do.
 
-    From Wilson's lower end at a share of 1, n / (n + z^2) >= threshold.
+    From the low ends at a mean of 1: Wilson's n / (n + z^2) >= threshold, or TAIL^(1/n) >= threshold.
     """
     if threshold >= 1:
         return None
-    return max(1, math.ceil(Z_95**2 * threshold / (1 - threshold) - 1e-9))
+    if threshold <= 0:
+        return 1
+    needed = Z_95**2 * threshold / (1 - threshold) if is_share else math.log(TAIL) / math.log(threshold)
+    return max(1, math.ceil(needed - 1e-9))
 
 
 def share_for_clear_pass(n: int, threshold: float) -> float | None:
@@ -180,6 +187,32 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_value))
         adjusted[name] = largest
     return {name: adjusted[name] for name in p_values}
+
+
+def _gain_interval(gains: Sequence[float]) -> Interval:
+    """Percentile bootstrap; where all gains are equal, and it would see no spread, they count as values of -1..1."""
+    if min(gains) < max(gains):
+        resampled = _resampled_means(gains)
+        return _percentiles(resampled, resampled)
+    halved = bootstrap_mean([(1 + gain) / 2 for gain in gains])
+    return Interval(2 * halved.low - 1, 2 * halved.high - 1)
+
+
+def _weighted_means(values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """RESAMPLES means of the values with random weights, and a 0, or a 1, among them."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    generator = np.random.default_rng(SEED)
+    low: list[float] = []
+    high: list[float] = []
+    for rows in _blocks(len(array) + 1):
+        weights = generator.standard_exponential((rows, len(array) + 1))
+        weights /= weights.sum(axis=1, keepdims=True)
+        means = weights[:, :-1] @ array
+        low += means.tolist()
+        high += (means + weights[:, -1]).tolist()
+    return low, high
 
 
 def _resampled_means(values: Sequence[float]) -> list[float]:
@@ -203,17 +236,22 @@ def _resampled_perplexities(nats_per_token: Sequence[float], tokens: Sequence[fl
 
 
 def _draws(choices: int, *, columns: int) -> "Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]":
-    """RESAMPLES seeded rows of `columns` integers below `choices`, in blocks that fit into memory."""
+    """RESAMPLES seeded rows of `columns` integers below `choices`, a block at a time."""
     import numpy as np
 
     generator = np.random.default_rng(SEED)
-    rows = max(1, BLOCK_VALUES // columns)
-    for start in range(0, RESAMPLES, rows):
-        yield generator.integers(choices, size=(min(rows, RESAMPLES - start), columns))
+    for rows in _blocks(columns):
+        yield generator.integers(choices, size=(rows, columns))
 
 
-def _percentiles(means: Sequence[float]) -> Interval:
+def _blocks(columns: int) -> Iterator[int]:
+    """RESAMPLES rows in blocks that fit into memory."""
+    most = max(1, BLOCK_VALUES // columns)
+    for start in range(0, RESAMPLES, most):
+        yield min(most, RESAMPLES - start)
+
+
+def _percentiles(low: Sequence[float], high: Sequence[float]) -> Interval:
     import numpy as np
 
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(low), float(high))
+    return Interval(float(np.quantile(low, TAIL)), float(np.quantile(high, 1 - TAIL)))

@@ -70,12 +70,16 @@ def test_wilson_covers_the_truth_in_about_95_of_100_samples():
     assert 0.93 <= covered <= 0.97
 
 
-def test_the_bootstrap_agrees_with_every_possible_resample():
-    values = [0.0, 0.2, 0.5, 0.9, 1.0]
-    means = sorted(sum(sample) / 5 for sample in product(values, repeat=5))
-    interval = bootstrap_mean(values)
-    assert interval.low == pytest.approx(np.percentile(means, 2.5), abs=0.021)
-    assert interval.high == pytest.approx(np.percentile(means, 97.5), abs=0.021)
+@pytest.mark.parametrize(("right", "n"), [(15, 16), (80, 100), (3, 7), (10, 10), (0, 10)])
+def test_the_bootstrap_of_shares_ends_where_so_many_right_answers_have_a_chance_of_one_in_forty(right, n):
+    """Clopper and Pearson's interval, by summing up binomial chances."""
+
+    def chance(truth, counts):
+        return sum(math.comb(n, k) * truth**k * (1 - truth) ** (n - k) for k in counts)
+
+    interval = bootstrap_mean([1.0] * right + [0.0] * (n - right))
+    assert chance(interval.low, range(right, n + 1)) == pytest.approx(0.025 if right else 1.0, abs=0.008)
+    assert chance(interval.high, range(right + 1)) == pytest.approx(0.025 if right < n else 1.0, abs=0.008)
 
 
 @given(grades)
@@ -210,6 +214,13 @@ def test_so_many_faultless_answers_are_just_enough_for_a_clear_pass(threshold):
     assert needed == 1 or wilson(needed - 1, needed - 1).low < threshold + 1e-9
 
 
+@given(st.floats(0.01, 0.98))
+def test_so_many_faultless_grades_are_just_enough_for_a_clear_mean(threshold):
+    needed = samples_for_clear_pass(threshold, is_share=False)
+    assert bootstrap_mean([1.0] * needed).low >= threshold - 1e-9
+    assert needed == 1 or bootstrap_mean([1.0] * (needed - 1)).low < threshold + 1e-9
+
+
 def test_sixteen_faultless_answers_pass_four_fifths_clearly_and_none_pass_everything():
     assert samples_for_clear_pass(0.8) == 16
     assert samples_for_clear_pass(1.0) is None
@@ -225,20 +236,6 @@ def test_the_least_clear_share_is_clear_and_one_answer_less_is_not(n, threshold)
 def test_a_hundred_questions_pass_four_fifths_clearly_from_88_on_and_fifteen_never():
     assert share_for_clear_pass(100, 0.8) == 0.88
     assert share_for_clear_pass(15, 0.8) is None
-
-
-def test_bootstrap_intervals_of_a_mean_hold_the_truth_in_about_95_of_100_samples():
-    """1,000 simulated sets of 60 F1 values; the truth is the mean of the distribution that they are drawn from."""
-    generator = np.random.default_rng(3)
-    held = 0
-    for _ in range(1000):
-        values = generator.beta(4, 1.5, size=60)
-        drawn = generator.choice(values, size=(400, 60))
-        low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
-        held += low <= 4 / 5.5 <= high
-    assert 925 <= held <= 970
-    ours = bootstrap_mean(values.tolist())
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.01)
 
 
 def test_a_perplexitys_interval_is_that_of_its_resampled_items():
