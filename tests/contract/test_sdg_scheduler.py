@@ -9,7 +9,7 @@ import pytest
 
 from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.sdg.calls import Call, Form
-from instructlab_pipeline.sdg.endpoint import Endpoint, open_session
+from instructlab_pipeline.sdg.endpoint import open_endpoint
 from instructlab_pipeline.sdg.journal import open_journal
 from instructlab_pipeline.sdg.pace import Pace
 from instructlab_pipeline.sdg.scheduler import Lane, Patience, Scheduler
@@ -32,8 +32,8 @@ def run(tmp_path, url, rows, *, most=4, settle=None):
 
     async def live():
         journal = open_journal(tmp_path / "journal")
-        async with open_session(url, "teacher") as session:
-            lane = Lane(endpoint=Endpoint(role="teacher", url=url, session=session), pace=Pace(most=most))
+        async with open_endpoint("teacher", url) as endpoint:
+            lane = Lane(endpoint=endpoint, pace=Pace(most=most))
             scheduler = Scheduler(
                 lanes={"teacher": lane},
                 journal=journal,

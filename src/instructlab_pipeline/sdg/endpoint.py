@@ -6,7 +6,6 @@ Refused       400, 413, 422            never: this call's own fault
 ServiceError  401, 403, 404, TLS ...   never: every call would meet it
 """
 
-import asyncio
 import json
 import os
 import ssl
@@ -16,23 +15,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.http_client import REPLY_TIMEOUT_S, Answer, Ended, HttpClient, ReplyTooLongError, open_client
+from instructlab_pipeline.http_route import ProxyRefusedError, address_of
 from instructlab_pipeline.sdg.calls import Call, Reply
 
-if TYPE_CHECKING:
-    from aiohttp import ClientHttpProxyError, ClientResponse, ClientSession
-    from yarl import URL
-
-CONNECT_TIMEOUT_S = 10.0
-REPLY_TIMEOUT_S = 600.0
-LONGEST_REPLY_BYTES = 8 << 20
 KEYS = {"teacher": ("OPENAI_API_KEY",), "judge": ("JUDGE_API_KEY", "OPENAI_API_KEY")}  # the first that is set
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_KEEP_ALIVE_S = 60.0
 
 
 class Trouble(Exception):  # noqa: N818 - the scheduler's everyday business
@@ -59,80 +50,84 @@ class Endpoint:
 
     role: str
     url: str
-    session: "ClientSession"
+    client: HttpClient
 
-    @cached_property
-    def proxy(self) -> str | None:
-        """From HTTP_PROXY, HTTPS_PROXY and NO_PROXY. aiohttp would look there for each request, in a thread."""
-        parts = urlsplit(self.url)
-        if parts.hostname in LOOPBACK or proxy_bypass(str(parts.hostname)):
-            return None
-        return getproxies().get(parts.scheme)
+    def ask(self, call: Call, ended: Ended) -> None:
+        """`ended` gets what `reply` makes a reply of."""
+        self.client.send(self._completions, call.body, ended)
 
-    async def complete(self, call: Call) -> Reply:
-        """Raises:
-        Busy, Unsteady, Refused: see the top of this file.
-        ServiceError: no call to this endpoint can succeed.
+    def reply(self, outcome: Answer | Exception) -> Reply:
+        """What became of a call.
+
+        Raises:
+            Busy, Unsteady, Refused: see the top of this file.
+            ServiceError: no call to this endpoint can succeed.
         """
-        body = await self._exchange("POST", self._completions, call.body)
+        content = self._content("POST", outcome)
         try:
-            return _reply(json.loads(body))
+            return _reply(json.loads(content))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise Unsteady(f"{self.url} answered something other than a chat completion") from error
+            raise Unsteady(f"{shown(self.url)} answered something other than a chat completion") from error
 
     async def models(self) -> list[str]:
         """The models that the endpoint says it serves; none where it does not tell."""
         try:
-            record = json.loads(await self._exchange("GET", self.url + "/models", None))
-            return [str(model["id"]) for model in record["data"]]
+            outcome: Answer | Exception = await self.client.request("GET", self.url + "/models")
+        except Exception as error:  # noqa: BLE001 - `_content` knows which of them are the endpoint's
+            outcome = error
+        try:
+            return [str(model["id"]) for model in json.loads(self._content("GET", outcome))["data"]]
         except (Refused, ValueError, KeyError, TypeError):
             return []
 
     @cached_property
-    def _completions(self) -> "URL":
-        """Parsed once, not for each call."""
-        from yarl import URL
+    def _completions(self) -> bytes:
+        return self.client.head("POST", self.url + "/chat/completions")
 
-        return URL(self.url + "/chat/completions")
+    def _content(self, method: str, outcome: Answer | Exception) -> bytes:
+        if isinstance(outcome, Exception):
+            raise self._failure(outcome) from outcome
+        if outcome.status != 200:
+            raise self._trouble(method, outcome)
+        return outcome.content
 
-    async def _exchange(self, method: str, url: "str | URL", body: bytes | None) -> bytes:
-        import aiohttp
+    def _failure(self, error: Exception) -> Exception:
+        """What it means that there is no answer."""
+        match error:
+            case TimeoutError():
+                return Busy(f"{shown(self.url)} did not answer in time")
+            case ssl.SSLError():
+                return self._untrusted(error)
+            case ProxyRefusedError():
+                return self._kept_out(error.status, str(error))
+            case ReplyTooLongError():
+                return Refused(str(error))
+            case OSError():
+                return Unsteady(f"{shown(self.url)}: {error or type(error).__name__}")
+        return error
 
-        try:
-            async with self.session.request(method, url, data=body, proxy=self.proxy) as response:
-                content = await self._content(response)
-                if response.status != 200:
-                    raise self._trouble(method, response.status, content, response.headers)
-                return content
-        except TimeoutError as error:
-            raise Busy(f"{self.url} did not answer in time") from error
-        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise self._untrusted(error) from error
-        except aiohttp.ClientHttpProxyError as error:
-            raise self._kept_out(error) from error
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise Unsteady(f"{shown(self.url)}: {error or type(error).__name__}") from error
-
-    async def _content(self, response: "ClientResponse") -> bytes:
-        parts, size = [], 0
-        async for part in response.content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > LONGEST_REPLY_BYTES:
-                response.close()
-                raise Refused(f"the reply is longer than {LONGEST_REPLY_BYTES >> 20} MB")
-        return b"".join(parts)
-
-    def _trouble(self, method: str, status: int, content: bytes, headers: Mapping[str, str]) -> Exception:
-        said = _said(content)
+    def _trouble(self, method: str, answer: Answer) -> Exception:
+        status, said = answer.status, _said(answer.content)
         where = f"{shown(self.url)} answered {status}"
         if status in (408, 429, 503) and "insufficient_quota" not in said:
-            return Busy(f"{where}: {said}", retry_after_s=_retry_after_s(headers))
+            return Busy(f"{where}: {said}", retry_after_s=_retry_after_s(answer))
         if status >= 500:
             return Unsteady(f"{where}: {said}")
         if status in (400, 413, 422) or (status == 404 and method == "GET"):
             return Refused(said or f"status {status}")
+        if status == 407:
+            return self._kept_out(status, said)
+        if 300 <= status < 400 and answer.header("Location"):
+            return self._moved(status, answer.header("Location"))
         return ServiceError(f"the {self.role} at {where}: {said}".removesuffix(": "), remedy=self._remedy(status))
+
+    def _moved(self, status: int, location: str) -> ServiceError:
+        """Not followed: each request would be sent twice, and the key to whoever is there."""
+        place = shown(urljoin(self.url, location)).removesuffix("/").removesuffix("/models")
+        return ServiceError(
+            f"the {self.role} at {shown(self.url)} answered {status}: it is now at {place}",
+            remedy=f"set sdg_{self.role}_endpoint to {place.removesuffix('/chat/completions')}",
+        )
 
     def _remedy(self, status: int) -> str:
         key = " or ".join(KEYS[self.role])
@@ -142,12 +137,15 @@ class Endpoint:
             return f"top up the account behind {key}, then run again: every finished call is kept"
         return f"check sdg_{self.role}_endpoint (it often ends in /v1) and sdg_{self.role}_model"
 
-    def _kept_out(self, error: "ClientHttpProxyError") -> Exception:
+    def _kept_out(self, status: int, message: str) -> Exception:
         """What a proxy's own refusal to lead us anywhere means."""
-        said = f"the proxy on the way to the {self.role} at {shown(self.url)} answered {error.status}: {error.message}"
-        if error.status >= 500:
+        said = f"the proxy on the way to the {self.role} at {shown(self.url)} answered {status}: {message}"
+        if status >= 500:
             return Unsteady(said)
-        return ServiceError(said, remedy="check HTTPS_PROXY and its password, or list the host in NO_PROXY")
+        return ServiceError(
+            said.removesuffix(": "),
+            remedy="check HTTPS_PROXY (HTTP_PROXY for http://) and its password, or list the host in NO_PROXY",
+        )
 
     def _untrusted(self, error: Exception) -> ServiceError:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -162,26 +160,22 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def open_session(url: str, role: str) -> AsyncIterator["ClientSession"]:
-    """A pool of kept connections; the role's key and, where `url` needs them, authorities come from the environment."""
-    import aiohttp
+async def open_endpoint(role: str, url: str) -> AsyncIterator[Endpoint]:
+    """With the role's key from the environment.
 
+    Raises:
+        UsageError: the key or a proxy from the environment is none.
+    """
     key = next((value for name in KEYS[role] if (value := os.environ.get(name, "").strip())), "")
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    authorities = ssl.create_default_context() if urlsplit(url).scheme == "https" else True
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=authorities)
-    timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-    cookies = aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers=headers, cookie_jar=cookies
-    ) as session:
-        yield session
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with open_client(url, headers) as client:
+        yield Endpoint(role=role, url=url, client=client)
 
 
 def base_url(address: str, *, parameter: str) -> str:
     """The URL that `/chat/completions` is appended to: `http://host` means `http://host/v1`."""
-    parts = urlsplit(address.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = address_of(address.strip())
+    if parts is None:
         raise UsageError(f"{parameter}={address} is not a URL", remedy="write it like http://host:8000/v1")
     path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
     return parts._replace(path=path, query="", fragment="").geturl()
@@ -216,9 +210,9 @@ def _said(content: bytes) -> str:
     return " ".join(text.split())[:300]
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float:
+def _retry_after_s(answer: Answer) -> float:
     """Seconds to be quiet, told as such or as a date (RFC 9110, 10.2.3)."""
-    told = headers.get("Retry-After", "0").strip()
+    told = answer.header("Retry-After") or "0"
     try:
         seconds = float(told) if told[:1].isdigit() else parsedate_to_datetime(told).timestamp() - time.time()
     except ValueError:

@@ -10,9 +10,11 @@ import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.http_client import Answer
 from instructlab_pipeline.sdg.calls import REFUSED, Call, Reply
 from instructlab_pipeline.sdg.endpoint import Busy, Endpoint, Refused, Unsteady, shown
 from instructlab_pipeline.sdg.journal import Journal
@@ -99,7 +101,6 @@ class Scheduler(Generic[Row]):
         self.unsettled = 0
         self._count = 0
         self._twins: dict[str, list[Ticket[Row]]] = {}  # attempt key of a call in flight -> rows that wait for the same
-        self._tasks: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._failure: Exception | None = None
         self._held_back: list[tuple[str, Reply]] = []  # by key
@@ -141,7 +142,7 @@ class Scheduler(Generic[Row]):
                 self._start(heapq.heappop(lane.queue)[2], lane)
             else:
                 asyncio.get_running_loop().call_soon(self._fill)
-        except Exception as error:  # noqa: BLE001 - as in _perform
+        except Exception as error:  # noqa: BLE001 - as in _ended
             self._fail(error)
         if not self.unsettled:
             self._over.set()
@@ -159,22 +160,20 @@ class Scheduler(Generic[Row]):
             self._twins[call.attempt_key].append(ticket)
         else:
             self._twins[call.attempt_key] = []
-            loop = asyncio.get_running_loop()
-            task = loop.create_task(self._perform(ticket, call, lane, lane.pace.sent(loop.time())))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            number = lane.pace.sent(asyncio.get_running_loop().time())
+            lane.endpoint.ask(call, partial(self._ended, ticket, call, lane, number))
 
-    async def _perform(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int) -> None:
+    def _ended(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int, outcome: Answer | Exception) -> None:
         try:
-            await self._attempt(ticket, call, lane, number)
-        except Exception as error:  # noqa: BLE001 - whatever ends a task must end the run, not vanish with the task
+            self._take(ticket, call, lane, number, outcome)
+        except Exception as error:  # noqa: BLE001 - whatever happens must end the run, not vanish in the event loop
             self._fail(error)
         self._fill()
 
-    async def _attempt(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int) -> None:
+    def _take(self, ticket: Ticket[Row], call: Call, lane: Lane, number: int, outcome: Answer | Exception) -> None:
         clock = asyncio.get_running_loop().time
         try:
-            reply = await lane.endpoint.complete(call)
+            reply = lane.endpoint.reply(outcome)
         except Refused as refusal:
             reply = Reply(text=str(refusal), finish=REFUSED)
         except Busy as trouble:
@@ -246,9 +245,8 @@ class Scheduler(Generic[Row]):
 
     async def _stop(self) -> None:
         self._over.set()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            lane.endpoint.client.stop()
         await self._journal.flush()
 
     @staticmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.sdg.endpoint import Endpoint, Trouble, base_url, open_session, shown
+from instructlab_pipeline.sdg.endpoint import Endpoint, Trouble, base_url, open_endpoint, shown
 from instructlab_pipeline.sdg.scheduler import Patience
 
 EXTRACTIVE = "builtin:extractive"
@@ -72,7 +72,7 @@ async def open_teachers(teacher: Address, judge: Address, events: Events) -> Asy
             url = _url(address, extractive)
             twin = next((endpoint for endpoint in endpoints.values() if endpoint.url == url), None)
             if twin is None:
-                twin = await opened.enter_async_context(_open_endpoint(address.role, url))
+                twin = await opened.enter_async_context(open_endpoint(address.role, url))
             endpoints[address.role] = twin
             models[address.role] = await _checked_model(twin, address)
         yield Teachers(endpoints=endpoints, models=models)
@@ -97,14 +97,8 @@ def contact(address: Address) -> str:
 
 
 async def _asked_model(address: Address) -> str:
-    async with _open_endpoint(address.role, _url(address, "")) as endpoint:
+    async with open_endpoint(address.role, _url(address, "")) as endpoint:
         return await _checked_model(endpoint, address)
-
-
-@asynccontextmanager
-async def _open_endpoint(role: str, url: str) -> AsyncIterator[Endpoint]:
-    async with open_session(url, role) as session:
-        yield Endpoint(role=role, url=url, session=session)
 
 
 @asynccontextmanager
