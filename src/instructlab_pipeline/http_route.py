@@ -6,7 +6,6 @@ import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -63,19 +62,13 @@ class Route:
             if self.proxy is None:
                 await _open(protocol, self.server, self.tls)
             elif self.tls is None:
-                await _open(protocol, self.proxy, self._proxy_tls)
+                await _open(protocol, self.proxy, None)
             else:
                 await self._tunnel(protocol, self.proxy, self.tls)
 
-    @cached_property
-    def _proxy_tls(self) -> ssl.SSLContext | None:
-        if self.proxy is None or self.proxy.scheme != "https":
-            return None
-        return self.tls or ssl.create_default_context()
-
     async def _tunnel(self, protocol: asyncio.BaseProtocol, proxy: SplitResult, tls: ssl.SSLContext) -> None:
         entrance = _Entrance()
-        transport = await _open(entrance, proxy, self._proxy_tls)
+        transport = await _open(entrance, proxy, None)
         try:
             await entrance.pass_through(_target(self.server), proxy)
             loop = asyncio.get_running_loop()
@@ -163,7 +156,7 @@ def _proxy(server: SplitResult) -> SplitResult | None:
     if not address:
         return None
     proxy = address_of(address if "://" in address else f"http://{address}")
-    if proxy is None:
+    if proxy is None or proxy.scheme != "http":
         raise UsageError(
             f"{server.scheme.upper()}_PROXY names no HTTP proxy",
             remedy=f"write it like http://host:3128, or list {server.hostname} in NO_PROXY",
