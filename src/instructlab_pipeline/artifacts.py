@@ -95,7 +95,7 @@ def seal(
     with ThreadPoolExecutor() as pool:
         files = tuple(pool.map(lambda path: _sealed(folder, path, readers), paths))
     artifact = Artifact(
-        path=folder, kind=kind, key=key, digest=_digest(files), inputs=dict(inputs), files=files, facts=facts
+        path=folder, kind=kind, key=key, digest=digest_of_files(files), inputs=dict(inputs), files=files, facts=facts
     )
     record = {name: value for name, value in asdict(artifact).items() if name != "path"}
     write_atomically(folder / MANIFEST, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -277,7 +277,8 @@ def _sealed(folder: Path, path: Path, readers: ReadersFor) -> File:
     return sealed
 
 
-def _digest(files: Iterable[File]) -> str:
+def digest_of_files(files: Iterable[File]) -> str:
+    """Of a sealed folder."""
     return digest_of([[file.path, file.sha256] for file in files])
 
 

@@ -13,7 +13,7 @@ from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.stage import Context
-from servers.finished_run import finished_run, with_one_shard_changed
+from servers.finished_run import finished_run, with_one_shard_changed, write_json
 from servers.registry import require
 from servers.registry import run as client
 
@@ -71,6 +71,27 @@ def test_umoci_unpacks_the_layout(finished, tmp_path):
         assert target.read_bytes() == file.read_bytes()
 
 
+def test_names_that_are_long_or_foreign_come_out_as_they_were(tmp_path):
+    trained = tmp_path / "run" / "train_phase_2" / "model"
+    names = (
+        "with a space.txt",
+        "wörter/水.txt",
+        f"deep/{'d' * 120}/{'f' * 200}.json",
+        f"{'e' * 251}.txt",
+        "-rf",
+        "a\\b",
+    )
+    for name in names:
+        write_json(trained / name, name)
+    inputs = finished_run(tmp_path / "run", uri=f"oci:{tmp_path}/images:latest", shards=1, shard_bytes=1000)
+    run(inputs, context_in(tmp_path / "publish"))
+    client("umoci", "unpack", "--rootless", "--image", f"{tmp_path}/images:latest", str(tmp_path / "bundle"))
+    for name in names:
+        unpacked = tmp_path / "bundle" / "rootfs" / "models" / name
+        assert json.loads(unpacked.read_text()) == name
+        assert unpacked.stat().st_mode & 0o777 == 0o644
+
+
 def test_two_runs_at_once_keep_each_others_tags(finished, tmp_path):
     layout = tmp_path / "images"
 
@@ -116,7 +137,7 @@ inputs = finished_run(folder / "run", uri=f"oci:{folder}/images:latest")
 sys.stdout.write(run(inputs, Context(folder=folder, cache=folder, events=Events()))["digest"])
 """
     argv = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(tmp_path / "other")]
-    elsewhere = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    there = subprocess.run(argv, capture_output=True, text=True, check=True, env=elsewhere)
+    elsewhere = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    there = subprocess.run(argv, capture_output=True, text=True, check=True, env=elsewhere, umask=0o077)
     inputs = replace(finished, output_oci_model_uri=f"oci:{tmp_path}/images:latest")
     assert there.stdout == run(inputs, context_in(tmp_path / "publish"))["digest"]

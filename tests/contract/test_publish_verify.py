@@ -1,5 +1,6 @@
 """A published image proves what it is, wherever it is; and no forgery that a writer of the registry can make passes."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
@@ -11,9 +12,12 @@ import pytest
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import GateError, PipelineError, SourceError, UsageError
 from instructlab_pipeline.events import Events
+from instructlab_pipeline.publish.attachments import Subject, attach
 from instructlab_pipeline.publish.evidence import gather
 from instructlab_pipeline.publish.inputs import PublishInputs
+from instructlab_pipeline.publish.layout import Layout
 from instructlab_pipeline.publish.previous import published_evaluation
+from instructlab_pipeline.publish.proof import card_document
 from instructlab_pipeline.publish.signature import Verifier, load_signer, load_verifier
 from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.publish.verification import Verified, verify
@@ -291,6 +295,18 @@ def test_proofs_of_one_image_do_not_prove_another(finished, keys, tmp_path):
     (layout / "index.json").write_text(index.replace(good["digest"].replace(":", "-"), bad["digest"].replace(":", "-")))
     with pytest.raises(GateError, match="no signature of"):
         verified(f"oci:{layout}:2", keys / "mine.pub")
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_notes_that_others_attached_are_not_taken_for_the_card(signed_layout, keys, first):
+    layout = Layout(signed_layout.layout)
+    manifest = asyncio.run(layout.read("1"))
+    asyncio.run(attach([card_document(b"# Notes of the team")], Subject(manifest, "oci"), layout))
+    index = signed_layout.index
+    if first:
+        index["manifests"].insert(0, index["manifests"].pop())
+    (signed_layout.layout / "index.json").write_text(json.dumps(index))
+    assert verified(f"oci:{signed_layout.layout}:1", keys / "mine.pub").signature == "valid"
 
 
 def test_damaged_bytes_and_missing_layers_are_noticed(signed_layout):

@@ -31,6 +31,8 @@ class ResumingRegistry:
     """`token_requests` is how many requests a token is good for; `login` is who gets one.
 
     `redirects`: blobs are handed out by another host, which wants no token and notes in `shown` what it is shown.
+    `lacks`: what it does not have: "HEAD" (of blobs), "mount", or a path. `page`: so many referrers it tells at once.
+    `one_scope`: its token service refuses whoever asks for more than one repository.
     """
 
     login: tuple[str, str]
@@ -42,6 +44,9 @@ class ResumingRegistry:
     host: str = ""
     readers_only: bool = False
     redirects: bool = False
+    lacks: frozenset[str] = frozenset()
+    page: int = 100
+    one_scope: bool = False
     identity_token: str = field(default_factory=secrets.token_hex)
     shown: list[str | None] = field(default_factory=list)
     _uploads: dict[str, bytearray] = field(default_factory=dict)
@@ -78,6 +83,8 @@ class ResumingRegistry:
     async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
         if request.path == "/token":
             return await handler(request)
+        if request.path in self.lacks:
+            return web.Response(status=404)
         if request.host.startswith(OTHER_HOST):
             self.shown.append(request.headers.get("Authorization"))
             return await handler(request)
@@ -95,6 +102,8 @@ class ResumingRegistry:
         basic = base64.b64encode(":".join(self.login).encode()).decode()
         if request.headers.get("Authorization") != f"Basic {basic}":
             return web.json_response({"errors": [{"code": "UNAUTHORIZED", "message": "who?"}]}, status=401)
+        if self.one_scope and len(request.query.getall("scope")) > 1:
+            return web.json_response({"errors": [{"code": "DENIED", "message": "not all of them"}]}, status=403)
         self.scopes.append(request.query["scope"])
         token = secrets.token_hex()
         self._tokens[token] = self.token_requests
@@ -115,6 +124,8 @@ class ResumingRegistry:
         return web.json_response({})
 
     async def _blob(self, request: web.Request) -> web.Response:
+        if request.method == "HEAD" and "HEAD" in self.lacks:
+            return web.Response(status=405)
         if self.redirects and request.method == "GET" and not request.host.startswith(OTHER_HOST):
             raise web.HTTPTemporaryRedirect(str(request.url.with_host(OTHER_HOST)))
         content = self.blobs.get(request.match_info["digest"])
@@ -132,8 +143,11 @@ class ResumingRegistry:
             for digest, content in sorted(self.manifests.items())
             if digest.startswith("sha256:") and (json.loads(content).get("subject") or {}).get("digest") == wanted
         ]
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
-        return web.json_response(index, content_type=INDEX)
+        start = int(request.query.get("start", 0))
+        end = start + self.page
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found[start:end]}
+        further = {"Link": f'<{request.path}?start={end}>; rel="next"'} if found[end:] else {}
+        return web.json_response(index, content_type=INDEX, headers=further)
 
     def _referrer(self, digest: str, content: bytes) -> dict:
         manifest = json.loads(content)
@@ -146,6 +160,8 @@ class ResumingRegistry:
         }
 
     async def _begin(self, request: web.Request) -> web.Response:
+        if "mount" in request.query and "mount" in self.lacks:
+            return web.json_response({"errors": [{"code": "UNSUPPORTED", "message": "no"}]}, status=405)
         upload = secrets.token_hex(4)
         self._uploads[upload] = bytearray()
         return self._stands(request, upload, 202)

@@ -7,6 +7,7 @@ format: point REGISTRY_AUTH_FILE at the file, or at the folder where the secret 
 import base64
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ _DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-
 LEGACY = ".dockercfg"  # the key of Kubernetes' older secrets: the logins alone
 IN_FOLDERS = ("config.json", ".dockerconfigjson", LEGACY)  # docker's own name, and the keys of mounted secrets
 HELPER_TIMEOUT_S = 30
+MOST_WORDS = 200  # characters, of a helper that tells why it does not help
+_NOT_KEPT = "credentials not found"  # how every helper says that it keeps none for a registry
 BY_TOKEN = "<token>"  # noqa: S105 - how a helper calls a user for whom it keeps an identity token
 _SAYING = ("auth", "username", "identitytoken")  # one of them is in an entry that is a login
 
@@ -85,7 +88,7 @@ def _in_file(path: Path, document: Mapping[str, Any], registry: str, repository:
             return _from_helper(path, helpers[name], name)
         if store and name in auths:
             return _from_helper(path, store, name)
-    return None
+    return _from_store(path, store, registry) if store else None
 
 
 def _names(registry: str, repository: str) -> Iterator[str]:
@@ -115,23 +118,50 @@ def _from_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Credentials:
     return Credentials(username=username, password=password, origin=path, identity_token=token)
 
 
+def _from_store(path: Path, store: str, registry: str) -> Credentials | None:
+    """Docker asks its store for registries without an entry in the file, too: Amazon's helper is set up like that."""
+    if shutil.which(_program(store)) is None:
+        return None
+    name = _DOCKER_HUB_KEYS[0] if registry == DOCKER_HUB else registry
+    answer = _ask(path, store, name)
+    return None if _NOT_KEPT in answer.stdout else _from_answer(path, store, name, answer)
+
+
 def _from_helper(path: Path, helper: str, name: str) -> Credentials:
+    return _from_answer(path, helper, name, _ask(path, helper, name))
+
+
+def _ask(path: Path, helper: str, name: str) -> subprocess.CompletedProcess[str]:
     """Ask `docker-credential-HELPER`, which docker's documents describe."""
-    program = f"docker-credential-{helper}"
-    remedy = f"see whether `echo {name} | {program} get` works"
     try:
-        answer = subprocess.run(
-            [program, "get"], input=name, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S, check=False
+        return subprocess.run(
+            [_program(helper), "get"], input=name, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UsageError(f"{path} names the helper {program}: {type(error).__name__}", remedy=remedy) from None
+        raise _unhelpful(path, helper, name, f": {type(error).__name__}") from None
+
+
+def _from_answer(path: Path, helper: str, name: str, answer: subprocess.CompletedProcess[str]) -> Credentials:
+    if answer.returncode:  # what it prints is why, then, and no secret
+        raise _unhelpful(path, helper, name, f", which has no login for {name}: {answer.stdout.strip()[:MOST_WORDS]}")
     try:
         record = json.loads(answer.stdout)
-        name, secret = record["Username"], record["Secret"]
-        token = secret if name == BY_TOKEN else None
-        return Credentials(username=name, password="" if token else secret, origin=path, identity_token=token)
+        username, secret = record["Username"], record["Secret"]
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} names the helper {program}, which knows no login for {name}", remedy=remedy) from None
+        raise _unhelpful(path, helper, name, f", which knows no login for {name}") from None
+    token = secret if username == BY_TOKEN else None
+    return Credentials(username=username, password="" if token else secret, origin=path, identity_token=token)
+
+
+def _program(helper: str) -> str:
+    return f"docker-credential-{helper}"
+
+
+def _unhelpful(path: Path, helper: str, name: str, how: str) -> UsageError:
+    return UsageError(
+        f"{path} names the helper {_program(helper)}{how}",
+        remedy=f"see whether `echo {name} | {_program(helper)} get` works, or log in again: `podman login {name}`",
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -101,4 +101,4 @@ def _header(name: str, *, size: int) -> bytes:
     info.type = tarfile.DIRTYPE if is_folder else tarfile.REGTYPE
     info.mode = 0o755 if is_folder else 0o644
     info.size = size
-    return info.tobuf(tarfile.PAX_FORMAT)
+    return info.tobuf(tarfile.PAX_FORMAT, encoding="utf-8")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from instructlab_pipeline import __version__
-from instructlab_pipeline.artifacts import Artifact
+from instructlab_pipeline.artifacts import Artifact, digest_of_files
 from instructlab_pipeline.errors import GateError
 from instructlab_pipeline.publish.blob import SealedFile
 from instructlab_pipeline.publish.origin import Making, Origin
@@ -92,11 +92,11 @@ def sealed_json(artifact: Artifact, name: str) -> Any:
     """A sealed file's content, if it is what was sealed: a verdict that somebody wrote by hand opens no gate.
 
     Raises:
-        GateError: it is something else.
+        GateError: it is something else, or the manifest was edited as well.
     """
     content = (artifact / name).read_bytes()
     sealed = next((file.sha256 for file in artifact.files if file.path == name), None)
-    if sealed != hashlib.sha256(content).hexdigest():
+    if sealed != hashlib.sha256(content).hexdigest() or digest_of_files(artifact.files) != artifact.digest:
         raise GateError(
             f"{artifact / name} is not what stage {artifact.kind} sealed. Nothing was published",
             remedy=f"run the stage {artifact.kind} again: it makes the file anew",

@@ -48,9 +48,14 @@ def shown_uri(uri: str) -> str:
 
 def shown_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Those that have a value and may have shaped the model, without paths on someone's machine."""
-    shown = {name: shown_uri(value) if isinstance(value, str) else value for name, value in parameters.items()}
     return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in sorted(shown.items())
+        name: _shown(value)
+        for name, value in sorted(parameters.items())
         if value is not None and name not in SAYS_NOTHING_OF_THE_MODEL
     }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_shown(item) for item in value]
+    return shown_uri(value) if isinstance(value, str) else value

@@ -83,12 +83,16 @@ async def push(image: Image, destination: Destination, *, memory: Memory, events
     )
 
 
-async def tag_all(tags: Sequence[str], pushed: Pushed, destination: Destination) -> None:
-    """Let every tag mean the image, and read it back under each and under its digest.
+async def tag_all(tags: Sequence[str], pushed: Pushed, destination: Destination, *, fixed: str | None = None) -> None:
+    """Let every tag mean the image, and read it back under each and under its digest. `fixed` as in Image.
 
     Raises:
+        UsageError: the fixed tag has come to mean another image while this one was sent.
         ServiceError: the destination failed, or holds another manifest than was sent.
     """
+    held = await destination.read(fixed) if fixed is not None else None
+    if held not in {None, pushed.manifest}:
+        raise _taken(str(fixed), held or b"", pushed.manifest, "It was sent, but got no tag")
     for tag in tags:
         await destination.tag(tag, pushed.manifest)
     for reference in (pushed.digest, *tags):
@@ -239,11 +243,15 @@ async def _require_free(tag: str, destination: Destination, way: _Way) -> None:
         return
     _, manifest = _documents(way.image, await way.foreseen())
     if held != manifest:
-        raise UsageError(
-            f"version {tag} is published already, as {digest_of_bytes(held)}: this image is another one, "
-            f"{digest_of_bytes(manifest)}. Nothing was sent",
-            remedy="raise output_model_version, or set output_overwrite_version=true to let the version mean this one",
-        )
+        raise _taken(tag, held, manifest, "Nothing was sent")
+
+
+def _taken(tag: str, held: bytes, manifest: bytes, outcome: str) -> UsageError:
+    return UsageError(
+        f"version {tag} is published already, as {digest_of_bytes(held)}: this image is another one, "
+        f"{digest_of_bytes(manifest)}. {outcome}",
+        remedy="raise output_model_version, or set output_overwrite_version=true to let the version mean this one",
+    )
 
 
 async def _all(deliveries: Sequence[Coroutine[Any, Any, Descriptor]]) -> list[Descriptor]:

@@ -3,10 +3,13 @@
 Neither passwords nor tokens nor the state in an upload's URL get into them.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +17,11 @@ from instructlab_pipeline.errors import PipelineError, ServiceError
 from instructlab_pipeline.publish.credentials import Credentials, auth_files
 
 ENOSPC = 28  # docker-registry passes its file system's number on
-UNAUTHORIZED, FORBIDDEN, TOO_LARGE, INSUFFICIENT_STORAGE = 401, 403, 413, 507
-_QUOTA = re.compile(r"quota|exceed|storage limit|no space left|insufficient storage", re.IGNORECASE)
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_MANY, INSUFFICIENT_STORAGE = 401, 403, 404, 413, 429, 507
+_QUOTA = re.compile(
+    r"quota|storage limit|exceed the configured upper limit|no space left|insufficient storage", re.IGNORECASE
+)
+_WANTS_TLS = re.compile(rb"HTTP request (to an HTTPS server|was sent to HTTPS port)")  # servers in Go, nginx
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +48,23 @@ class Reply:
 
     @property
     def tells_of_no_room(self) -> bool:
-        """A quota that is used up, or a disk that is full; waiting does not help."""
-        if self.status < 400:
+        """A quota that is used up, or a disk that is full; waiting helps only with quotas of requests."""
+        if self.status < 400 or self.status == TOO_MANY:
             return False
         error = self._error
         enclosed = error["detail"].get("Enclosed") if isinstance(error.get("detail"), dict) else None
         full = isinstance(enclosed, dict) and enclosed.get("Err") == ENOSPC
         return full or self.status == INSUFFICIENT_STORAGE or bool(_QUOTA.search(json.dumps(error)))
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds (RFC 9110 10.2.3), told as such or as a date; None where nothing is said that can be understood."""
+        told = self.headers.get("Retry-After", "")
+        with contextlib.suppress(ValueError):
+            return max(0.0, float(told))
+        with contextlib.suppress(ValueError, TypeError):
+            return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+        return None
 
     @property
     def _error(self) -> dict[str, Any]:
@@ -71,6 +87,15 @@ class Visit:
             return ServiceError(
                 f"{self.registry} has no room for {self.repository} {said}",
                 remedy="delete images that nobody needs, or have the quota raised, then run the same command again",
+            )
+        if _WANTS_TLS.search(reply.content):
+            return ServiceError(
+                f"{self.registry} speaks TLS, and was asked without", remedy="leave output_registry_insecure unset"
+            )
+        if reply.status == NOT_FOUND and urlsplit(url).path == "/v2/":
+            return ServiceError(
+                f"{self.registry} is no OCI registry {said}",
+                remedy="see whether the image's reference begins with the registry's own host and port",
             )
         if reply.status == TOO_LARGE:
             return ServiceError(

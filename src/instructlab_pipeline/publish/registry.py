@@ -5,6 +5,7 @@ A blob that is there already is not sent. An upload that breaks goes on where th
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -38,7 +39,9 @@ from instructlab_pipeline.publish.transport import (
     whole,
 )
 
-OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, BAD_REQUEST, NOT_FOUND = 200, 201, 202, 204, 206, 400, 404
+OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL = 200, 201, 202, 204, 206
+BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 400, 401, 404
+NO_SUCH_METHOD = frozenset({405, 501})
 DOCKER_HUB_API = "registry-1.docker.io"
 CANNOT_GO_ON = frozenset({BAD_REQUEST, NOT_FOUND, 405, 416})  # answers to the rest of a broken upload: begin it again
 READABLE_TYPES = (
@@ -48,7 +51,8 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 LEAVING_S = 0.25  # connections that were given up in the middle are closed in the loop's next turns
-UNSUPPORTED = frozenset({BAD_REQUEST, 403, 405, 501})  # answers where a registry lacks what not every one has
+UNSUPPORTED = NO_SUCH_METHOD | {BAD_REQUEST, 403}  # answers where a registry lacks what not every one has
+_NEXT_PAGE = re.compile(r"""<([^>]*)>[^,]*;\s*rel="?next\b""")
 
 
 @asynccontextmanager
@@ -102,7 +106,7 @@ class Registry:
 
     async def _has(self, digest: str) -> bool:
         request = Request(method="HEAD", url=f"{self._root}/blobs/{digest}")
-        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND}))
+        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *NO_SUCH_METHOD}))
         return reply.status == OK
 
     async def is_empty(self) -> bool:
@@ -111,25 +115,30 @@ class Registry:
         return reply.status == NOT_FOUND or (reply.status == OK and not reply.document.get("tags"))
 
     async def put(self, content: Content, sent: Sent) -> None:
-        """One request carries the whole blob; only where it broke does a second one carry the rest."""
+        """One request carries the whole blob; only where it broke does another one carry the rest.
+
+        As often as it takes, as long as the registry gets further.
+        """
         upload = _Upload(self._transport, self._root, content, sent)
-        for number in range(1, ATTEMPTS + 1):
+        failures = 0
+        while True:
+            reached = upload.reached
             try:
                 await upload.advance()
-                await upload.finish(await content.digest())
+                return await upload.finish(await content.digest())
             except Broken as broken:
-                if number == ATTEMPTS:
+                failures = 1 if upload.reached > reached else failures + 1
+                if failures == ATTEMPTS:
                     raise self._transport.gave_up(broken) from None
-                await pause(number, broken)
-                if await self._has(await content.digest()):
-                    return
-            else:
-                return
+                await pause(failures, broken)
+            if await self._has(await content.digest()):
+                return None
 
     async def borrow(self, descriptor: Descriptor, repository: str) -> bool:
         request = _begin(self._root, f"?mount={descriptor.digest}&from={repository}")
-        reply = await self._transport.send(request, expected=frozenset({CREATED, ACCEPTED}))
-        return reply.status == CREATED  # else an upload was begun, which nobody will finish
+        refused = frozenset({UNAUTHORIZED, NOT_FOUND, *UNSUPPORTED})  # it is gone, or not for us: the blob can be sent
+        reply = await self._transport.send(request, expected=refused | {CREATED, ACCEPTED})
+        return reply.status == CREATED  # ACCEPTED: an upload was begun, which nobody will finish
 
     async def rehearse(self) -> None:
         """Begin an upload and cancel it: whether we may write here, at the price of two requests."""
@@ -146,8 +155,7 @@ class Registry:
         reply = await self._write(record["digest"], manifest)
         subject = subject_of(manifest)
         if subject is not None and "Oci-Subject" not in reply.headers:
-            listed = [other for other in await self._listed_by_tag(subject) if other != record]
-            await self._write(referrers_tag(subject), index_document([*listed, record]))
+            await self._list_by_tag(subject, record)
 
     async def read(self, reference: str) -> bytes | None:
         accept = ", ".join(READABLE_TYPES)
@@ -169,11 +177,29 @@ class Registry:
         return reply.content[start:end] if reply.status == OK else reply.content
 
     async def referrers(self, digest: str) -> list[dict[str, Any]]:
-        request = Request(method="GET", url=f"{self._root}/referrers/{digest}", headers={"Accept": INDEX_TYPE})
-        reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *UNSUPPORTED}))
-        if reply.status == OK:
-            return list(reply.document.get("manifests") or [])
-        return await self._listed_by_tag(digest)
+        page: str | None = f"{self._root}/referrers/{digest}"
+        found: list[dict[str, Any]] = []
+        while page is not None:
+            request = Request(method="GET", url=page, headers={"Accept": INDEX_TYPE})
+            reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *UNSUPPORTED}))
+            if reply.status != OK:
+                return await self._listed_by_tag(digest)
+            entries = reply.document.get("manifests") or []
+            found += entries
+            page = _next_page(reply, page) if entries else None
+        return found
+
+    async def _list_by_tag(self, subject: str, record: dict[str, Any]) -> None:
+        """Read back, as whoever attaches something else at the same time may have written over it."""
+        for _ in range(ATTEMPTS):
+            listed = await self._listed_by_tag(subject)
+            if record in listed:
+                return
+            await self._write(referrers_tag(subject), index_document([*listed, record]))
+        raise ServiceError(
+            f"{self._transport.registry} does not keep {referrers_tag(subject)}, the list of an image's proofs",
+            remedy="see whether someone else publishes the same image now, then run the same command again",
+        )
 
     async def _listed_by_tag(self, digest: str) -> list[dict[str, Any]]:
         content = await self.read(referrers_tag(digest))
@@ -196,6 +222,7 @@ class _Upload:
         self._transport, self._root, self._content, self._sent = transport, root, content, sent
         self._location: str | None = None
         self._goes_on = False  # whether a part of it broke before
+        self.reached = 0  # the most bytes that the registry ever had when we went on
 
     async def advance(self) -> None:
         """Send what the registry does not have yet.
@@ -221,6 +248,7 @@ class _Upload:
             reply = await self._transport.once(request, expected=frozenset({NO_CONTENT, NOT_FOUND}))
             if reply.status == NO_CONTENT:
                 self._moved_to(reply)
+                self.reached = max(self.reached, _end(reply))
                 return _end(reply)
         self._goes_on = False
         self._moved_to(await self._transport.once(_begin(self._root), expected=frozenset({ACCEPTED})))
@@ -271,7 +299,16 @@ def _location(reply: Reply, root: str) -> str:
         raise ServiceError(
             "the registry began an upload without saying where", remedy="see whether it is an OCI registry"
         )
-    return urljoin(f"{root}/", location)
+    place, own = urlsplit(urljoin(f"{root}/", location)), urlsplit(root)
+    if place.netloc == own.netloc:  # registries behind a proxy that ends TLS often think that they are asked without
+        place = place._replace(scheme=own.scheme)
+    return place.geturl()
+
+
+def _next_page(reply: Reply, page: str) -> str | None:
+    """Where a list goes on, RFC 8288."""
+    match = _NEXT_PAGE.search(reply.headers.get("Link", ""))
+    return urljoin(page, match[1]) if match else None
 
 
 def _proxy(base: str) -> str | None:

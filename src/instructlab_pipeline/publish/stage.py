@@ -148,7 +148,7 @@ async def _publish(plan: _Plan, inputs: PublishInputs, context: Context) -> tupl
         )
         pushed = await push(image, destination, memory=memory, events=context.events)
         proofs = await _prove(plan, pushed, inputs, destination)
-        await tag_all(plan.tags, pushed, destination)
+        await tag_all(plan.tags, pushed, destination, fixed=image.fixed)
     if inputs.output_model_registry_url is not None:
         await register(_registration(plan, pushed), inputs.output_model_registry_url)
     return pushed, proofs

@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ LONGEST_PAUSE_S = 60.0
 SILENCE_S = 300.0  # without taking or giving a byte: a registry may copy a blob in its storage before it answers
 CONNECT_S = 15.0
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
+NO_ENTRY = frozenset({401, 403})
+AUTHORITIES = "SSL_CERT_FILE"  # variable
 
 Result = TypeVar("Result")
 Body = Callable[[], AsyncIterator[bytes]]
@@ -95,7 +98,7 @@ class Transport:
         if reply.status in expected:
             return reply
         if reply.status in BUSY and not reply.tells_of_no_room:
-            raise Broken(f"status {reply.status}{reply.complaint}", pause_s=_retry_after(reply))
+            raise Broken(f"status {reply.status}{reply.complaint}", pause_s=reply.retry_after_s)
         raise self._refused(request, reply)
 
     def gave_up(self, broken: Broken) -> ServiceError:
@@ -149,16 +152,22 @@ class Transport:
                 remedy="tell the registry's administrator: its token service must be served over https",
             )
         own = f"repository:{self.repository}:{'pull,push' if self.writing else 'pull'}"
-        scopes = [own, *(f"repository:{name}:pull" for name in self.borrowed)]
-        request = self._token_request(challenge, scopes)
-        login = self.credentials.basic if self.credentials and request.method == "GET" else None
-        reply = await self._exchange(request, login)
+        others = [f"repository:{name}:pull" for name in self.borrowed]
+        request = self._token_request(challenge, [own, *others])
+        reply = await self._ask_for_token(request)
+        if reply.status in NO_ENTRY and others:  # some refuse all, for one repository that is gone or not for us
+            request = self._token_request(challenge, [own])
+            reply = await self._ask_for_token(request)
         if reply.status in BUSY:
-            raise Broken(f"its token service said {reply.status}", pause_s=_retry_after(reply))
+            raise Broken(f"its token service said {reply.status}", pause_s=reply.retry_after_s)
         if reply.status != 200:
             raise self._refused(request, reply)
         answer = reply.document
         return str(answer.get("token") or answer.get("access_token") or "")
+
+    async def _ask_for_token(self, request: Request) -> Reply:
+        login = self.credentials.basic if self.credentials and request.method == "GET" else None
+        return await self._exchange(request, login)
 
     def _token_request(self, challenge: Challenge, scopes: Sequence[str]) -> Request:
         if self.credentials is None or self.credentials.identity_token is None:
@@ -186,10 +195,12 @@ class Transport:
             return ServiceError(
                 f"{self.registry} does not speak TLS", remedy="for plain HTTP, set output_registry_insecure=true"
             )
-        return ServiceError(
-            f"the certificate of {self.registry} is not trusted: {error}",
-            remedy="for a private certificate authority, set SSL_CERT_FILE to its certificate",
-        )
+        authorities = os.environ.get(AUTHORITIES)
+        if authorities and not Path(authorities).is_file():
+            remedy = f"{AUTHORITIES} is {authorities}, where no file is: set it to the authority's certificate"
+        else:
+            remedy = f"for a private certificate authority, set {AUTHORITIES} to its certificate"
+        return ServiceError(f"the certificate of {self.registry} is not trusted: {error}", remedy=remedy)
 
 
 async def _watched(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -229,12 +240,4 @@ def _reason(error: BaseException) -> str:
         return "it does not answer"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: of a name's look-up
-    return type(error).__name__
-
-
-def _retry_after(reply: Reply) -> float | None:
-    """Seconds; dates are not understood and count as nothing said."""
-    try:
-        return max(0.0, float(reply.headers.get("Retry-After", "")))
-    except ValueError:
-        return None
+    return f"the connection broke ({type(error).__name__})"

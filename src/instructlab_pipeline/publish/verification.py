@@ -139,13 +139,10 @@ def _require_pass(result: Mapping[str, Any], evidence: Evidence) -> None:
 
 def _require_layers(files: Mapping[str, str], evidence: Evidence) -> None:
     """The layers above the base image are made of the files that were judged and of the card, of all of them."""
-    cards = [document for document in evidence.documents if document.kind == CARD_MEDIA_TYPE]
-    left = {**files, **({CARD: sha256(cards[0].content).hexdigest()} if cards else {})}
-    made_of = [layer.annotations[LAYER_FILES] for layer in evidence.layers if LAYER_FILES in layer.annotations]
-    for path, digest in list(left.items()):
-        if identity_of({path: digest}) in made_of:
-            made_of.remove(identity_of({path: left.pop(path)}))
-    if made_of != ([identity_of(left)] if left else []):
+    cards = [document for document in evidence.documents if document.kind == CARD_MEDIA_TYPE]  # some may be of others
+    judged: list[Mapping[str, str]]
+    judged = [{**files, CARD: sha256(card.content).hexdigest()} for card in cards] or [files]
+    if not any(_is_made_of(files_and_card, evidence) for files_and_card in judged):
         raise GateError(
             f"{evidence.reference} is not made of the files that were evaluated and their card", remedy=DO_NOT_USE
         )
@@ -153,6 +150,15 @@ def _require_layers(files: Mapping[str, str], evidence: Evidence) -> None:
     based = "org.opencontainers.image.base.digest" in (evidence.manifest.get("annotations") or {})
     if own < len(evidence.layers) and not based:
         raise GateError(f"{evidence.reference} has layers of unknown origin", remedy=DO_NOT_USE)
+
+
+def _is_made_of(files: Mapping[str, str], evidence: Evidence) -> bool:
+    left = dict(files)
+    made_of = [layer.annotations[LAYER_FILES] for layer in evidence.layers if LAYER_FILES in layer.annotations]
+    for path, digest in files.items():
+        if identity_of({path: digest}) in made_of:
+            made_of.remove(identity_of({path: left.pop(path)}))
+    return made_of == ([identity_of(left)] if left else [])
 
 
 def _origin(provenance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -139,3 +139,34 @@ def test_a_helper_that_does_not_help_is_named(write, helper, name):
     write({"credHelpers": {"ghcr.io": name}})
     with pytest.raises(UsageError, match=f"docker-credential-{name}"):
         find_credentials("ghcr.io", "org/name")
+
+
+def test_a_helpers_own_words_are_told(write, helper):
+    write({"credHelpers": {"ghcr.io": "keychain"}})
+    with pytest.raises(UsageError, match=r"no login for ghcr\.io: credentials not found"):
+        find_credentials("ghcr.io", "org/name")
+
+
+def test_a_store_is_asked_for_registries_that_the_file_has_no_entry_for(write, helper):
+    """`{"credsStore": "ecr-login"}` is all that Amazon tells its users to write."""
+    write({"credsStore": "keychain"})
+    assert find_credentials("quay.io", "org/name").password == "from-the-keychain"
+    assert find_credentials("ghcr.io", "org/name") is None
+
+
+def test_docker_hub_is_asked_for_by_its_old_address(write, helper):
+    write({"credsStore": "keychain"})
+    helper.write_text(helper.read_text().replace("get quay.io", "get https://index.docker.io/v1/"))
+    assert find_credentials("docker.io", "org/name").username == "me"
+
+
+def test_a_store_that_is_not_installed_is_no_login(write):
+    write({"credsStore": "desktop"})
+    assert find_credentials("quay.io", "org/name") is None
+
+
+def test_a_store_that_fails_is_named_with_what_it_says(write, helper):
+    helper.write_text("#!/bin/sh\necho 'gpg: decryption failed'; exit 1\n")
+    write({"credsStore": "keychain"})
+    with pytest.raises(UsageError, match=r"docker-credential-keychain.*gpg: decryption failed"):
+        find_credentials("quay.io", "org/name")

@@ -41,6 +41,7 @@ MAKING = Making(
         "sdg_base_model": "file:/home/someone/base",
         "output_oci_model_uri": "oci:/home/someone/images:1",
         "output_signing_key": "/home/someone/key.pem",
+        "eval_questions": ("/home/someone/own.jsonl", "./more.jsonl"),
         "eval_metrics": ("accuracy", "f1"),
         "train_seed": 42,
         "sdg_repo_revision": None,
@@ -97,6 +98,7 @@ def test_no_path_of_someones_machine_gets_into_a_proof():
     assert not any(b"someone" in document.content for document in documents())
     assert shown_parameters(MAKING.parameters) == {
         "eval_metrics": ["accuracy", "f1"],
+        "eval_questions": ["own.jsonl", "more.jsonl"],
         "output_oci_model_uri": "oci:images:1",
         "output_signing_key": "key.pem",
         "sdg_base_model": "base",

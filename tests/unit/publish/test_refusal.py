@@ -45,6 +45,10 @@ def test_a_full_registry_is_told_from_one_that_refuses(answer):
         reply(403, code="DENIED", message="requested access to the resource is denied"),
         reply(201),
         Reply(status=502, headers={}, content=b"<html>quota"),
+        reply(500, code="UNKNOWN", message="context deadline exceeded"),
+        reply(503, code="UNAVAILABLE", message="request limit exceeded"),
+        reply(429, code="TOOMANYREQUESTS", message="Rate exceeded"),  # Amazon
+        reply(429, code="DENIED", message="Quota exceeded for quota metric 'Requests per minute'"),  # Google
     ],
 )
 def test_other_trouble_is_not_taken_for_a_full_disk(answer):
@@ -73,3 +77,36 @@ def test_neither_password_nor_the_state_of_an_upload_is_told():
         error = refused(reply(status, code="X", message="y"))
         assert "mill-by-the-aller" not in f"{error.message}{error.remedy}"
         assert "_state" not in f"{error.message}{error.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("told", "pause_s"),
+    [
+        ("7", 7),
+        ("-1", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:00", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_pause_is_asked_for_in_seconds_or_as_a_date(told, pause_s):
+    assert Reply(status=503, headers={"Retry-After": told}, content=b"").retry_after_s == pause_s
+
+
+def test_a_date_to_come_is_some_time_away():
+    answer = Reply(status=503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, content=b"")
+    assert answer.retry_after_s > 1e9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<center>The plain HTTP request was sent to HTTPS port</center>",
+    ],
+)
+def test_a_registry_that_wants_tls_is_understood(content):
+    error = refused(Reply(status=400, headers={}, content=content))
+    assert "speaks TLS" in error.message
+    assert "output_registry_insecure" in error.remedy
