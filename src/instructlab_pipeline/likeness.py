@@ -35,7 +35,8 @@ def is_near(one: Print, other: Print) -> bool:
 
 def bare(text: str) -> str:
     """What the evaluation's metrics hold for the same text is the same here too, so that no question slips through."""
-    return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
+    lower = text.lower()
+    return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", lower)).split() or lower.split())
 
 
 @lru_cache(maxsize=1024)  # candidates come in groups

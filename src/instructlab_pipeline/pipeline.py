@@ -65,7 +65,7 @@ STAGES: tuple[Stage, ...] = (
             inputs, context, given_away=evaluation.given_away(inputs.sdg, inputs.eval_questions)
         ),
         fingerprint=lambda inputs: content_digest(inputs.eval_questions or ()),
-        version=2,
+        version=3,
     ),
     Stage(
         name="train_phase_1",

@@ -4,8 +4,10 @@ A question with a context is the same one only with the same context (a grounded
 any other one also behind a document. It has leaked where a user turn of a training conversation
 
     same    ends with it, but for case, punctuation, articles and spaces
-    near    ends with it in nearly the same words (`likeness.py`), where its numbers and names are the same
-    inside  has it somewhere, word for word, and it is at least 13 words long (Brown et al. 2020)
+    near    ends with it in nearly the same words, with the same numbers and names: by `likeness.py`, or with nine words
+            of ten in their order and an answer that shares a word with the reference
+    inside  has it somewhere, word for word, and it is at least 13 words long (Brown et al. 2020), or at least 5 and
+            stands in the last paragraph: "Answer in one word: ..."
 
 Other wordings of a fact that was trained on are none of these: they are what an evaluation of knowledge consists of.
 The items are few, so their shingles are an index in memory, and every training text is compared exactly; a MinHash
@@ -15,12 +17,16 @@ would only guess what is known here.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from instructlab_pipeline.evaluation.items import Item
-from instructlab_pipeline.likeness import NEAR, bare, is_near, print_of
+from instructlab_pipeline.evaluation.metrics import common_subsequence
+from instructlab_pipeline.likeness import SHINGLE_WORDS, Print, bare, is_near, print_of
 
 SPAN_WORDS = 13
+SHORT_SPAN_WORDS = 5  # in the paragraph that asks
+ALIKE = 0.9  # share of words in the same order
 SLACK = 1.5  # a text with so many times the words of a question is never near to it
 HOW = ("same", "near", "inside")  # the plainest first
 
@@ -70,44 +76,81 @@ class _Watched:
     def __init__(self, items: Sequence[Item]) -> None:
         questions = {item.id: item.messages[-1]["content"] for item in items}
         self._alone = {item.id for item in items if item.context is None}
+        self._answers = {item.id: set(bare(item.reference).split()) for item in items}
         self._prints = {name: print_of(text) for name, text in questions.items()}
         self._words = {name: own.bare.split() for name, own in self._prints.items()}
         self._by_text: dict[str, set[str]] = defaultdict(set)
         self._by_shingle: dict[str, set[str]] = defaultdict(set)
-        self._by_span: dict[Span, set[str]] = defaultdict(set)
+        self._spans = _Spans(self._words, SPAN_WORDS)
+        self._short_spans = _Spans({name: self._words[name] for name in sorted(self._alone)}, SHORT_SPAN_WORDS)
         for name, own in self._prints.items():
             self._by_text[own.bare].add(name)
-            for shingle in own.shingles:
+            for shingle in own.shingles - {""}:  # a text without words
                 self._by_shingle[shingle].add(name)
-            if len(self._words[name]) >= SPAN_WORDS:
-                self._by_span[tuple(self._words[name][:SPAN_WORDS])].add(name)
         self._longest = SLACK * max(map(len, self._words.values()), default=0)  # words
 
     def met_in(self, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Items and how they were met, in the turns of the user."""
-        for turn in (message["content"] for message in record["messages"] if message["role"] == "user"):
+        for turn, answer in _exchanges(record):
             for text, is_whole in _endings(turn, longest=self._longest):
-                for names, how in ((self._by_text.get(bare(text), set()), "same"), (self._near(text), "near")):
+                for names, how in ((self._by_text.get(bare(text), set()), "same"), (self._near(text, answer), "near")):
                     yield from ((item, how) for item in (names if is_whole else names & self._alone))
-            yield from ((item, "inside") for item in self._inside(turn))
+            yield from ((item, "inside") for item in self._spans.within(turn))
+            yield from ((item, "inside") for item in self._short_spans.within(turn.rpartition("\n\n")[2]))
 
-    def _near(self, text: str) -> set[str]:
+    def _near(self, text: str, answer: str) -> set[str]:
         own = print_of(text)
         shared = Counter(name for shingle in own.shingles for name in self._by_shingle.get(shingle, ()))
-        return {
-            name
-            for name, count in shared.items()
-            if count >= NEAR * len(own.shingles) and is_near(own, self._prints[name])
-        }
+        least = _least_shared(own)
+        return {name for name, count in shared.items() if count >= least and self._is_near(own, name, answer)}
 
-    def _inside(self, turn: str) -> Iterator[str]:
-        if not self._by_span:
+    def _is_near(self, own: Print, name: str, answer: str) -> bool:
+        other = self._prints[name]
+        if is_near(own, other):
+            return True
+        words = own.bare.split()
+        most = ALIKE * max(len(words), len(self._words[name]))
+        return (
+            own.guarded == other.guarded
+            and not self._answers[name].isdisjoint(bare(answer).split())
+            and min(len(words), len(self._words[name])) >= most
+            and common_subsequence(words, self._words[name]) >= most
+        )
+
+
+class _Spans:
+    """Texts of at least `width` words, by their first words; `words` by name."""
+
+    def __init__(self, words: Mapping[str, Sequence[str]], width: int) -> None:
+        self._width = width
+        self._words = {name: tuple(own) for name, own in words.items() if len(own) >= width}
+        self._by_start: dict[Span, set[str]] = defaultdict(set)
+        for name, own in self._words.items():
+            self._by_start[own[:width]].add(name)
+
+    def within(self, text: str) -> Iterator[str]:
+        """Those that stand in `text` word for word."""
+        if not self._words:
             return
-        words = bare(turn).split()
-        for start in range(len(words) - SPAN_WORDS + 1):
-            for name in self._by_span.get(tuple(words[start : start + SPAN_WORDS]), ()):
+        words = tuple(bare(text).split())
+        for start in range(len(words) - self._width + 1):
+            for name in self._by_start.get(words[start : start + self._width], ()):
                 if words[start : start + len(self._words[name])] == self._words[name]:
                     yield name
+
+
+def _exchanges(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each turn of the user, and what the assistant answers to it."""
+    turns = record["messages"]
+    for message, reply in zip_longest(turns, turns[1:]):
+        if message["role"] == "user":
+            yield message["content"], reply["content"] if reply and reply["role"] == "assistant" else ""
+
+
+def _least_shared(own: Print) -> int:
+    """How many of its shingles a text has in common with any that is near to it: a word exchanged costs three."""
+    exchanged = int((1 / ALIKE - 1) * (len(own.shingles) + SHINGLE_WORDS - 1) + 1e-9)
+    return max(1, len(own.shingles) - SHINGLE_WORDS * exchanged)
 
 
 def _endings(turn: str, *, longest: float) -> Iterator[tuple[str, bool]]:

@@ -95,7 +95,7 @@ def rouge_l(answer: str, reference: str) -> float:
     given, expected = _words(answer), _words(reference)
     if not given or not expected:
         return float(given == expected)
-    return _f1(_common_subsequence(given, expected), len(given), len(expected))
+    return _f1(common_subsequence(given, expected), len(given), len(expected))
 
 
 def perplexity(nats_per_token: Sequence[float], tokens: Sequence[float]) -> float:
@@ -161,7 +161,7 @@ def _f1(shared: int, given: int, expected: int) -> float:
     return 2 * shared / (given + expected)
 
 
-def _common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
+def common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
     """Length of the longest common subsequence, one row of the table at a time."""
     row = [0] * (len(right) + 1)
     for word in left:

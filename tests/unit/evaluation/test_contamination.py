@@ -71,6 +71,32 @@ def test_nearly_the_same_words_are_a_leak_unless_a_number_or_a_name_differs():
     assert how(item(LONG), record(LONG.replace("year", "year after 1850"), DOCUMENT)) is None
 
 
+def test_a_question_with_one_word_in_ten_exchanged_is_near_where_the_answer_shares_a_word():
+    for words in (["old"], ["old", "last"], ["old", "last", "long"]):
+        reworded = LONG
+        for word in words:
+            reworded = reworded.replace(f" {word} ", " xyz ")
+        assert how(item(LONG), record(reworded, DOCUMENT)) == "near"
+    asked = f"{QUESTION[:-1]}, and by whom?"
+    assert how(item(asked), record(asked.replace("old", "ancient"))) == "near"
+    assert how(item(asked), record(asked.replace("old mill", "big tower"))) is None
+    assert how(item(asked), record(asked.replace("Aller", "Weser"))) is None
+    other = {"messages": answered(asked.replace("old", "ancient"), "Never.")}
+    assert how(item(asked), other) is None
+
+
+@pytest.mark.parametrize("wrapped", ["Q: {}\nA:", "Answer in one word. {}", "{} Give the year alone."])
+def test_a_question_of_five_words_inside_of_the_paragraph_that_asks_is_a_leak(wrapped):
+    assert how(item(QUESTION), record(wrapped.format(QUESTION), DOCUMENT)) == "inside"
+    assert how(item(QUESTION), record("Who?", f"Often asked:\n\n{wrapped.format(QUESTION)}")) is None
+    assert how(item(QUESTION, "Another text."), record(wrapped.format(QUESTION), DOCUMENT)) is None
+
+
+def test_a_question_without_words_is_no_other_one_without_words():
+    assert how(item("🙂?"), record("What?\n\n---")) is None
+    assert how(item("🙂?"), record("🙂?")) == "same"
+
+
 def test_nearly_the_same_about_another_context_is_none():
     assert how(item(LONG, DOCUMENT), record(LONG.replace("water?", "wind?"), f"{QUESTION} {LONG}")) is None
     assert how(item(LONG, DOCUMENT), record(LONG.replace("water?", "wind?"), DOCUMENT)) == "near"
