@@ -75,6 +75,42 @@ def test_a_token_service_that_refuses_other_repositories_is_asked_for_ours_alone
     assert odd.scopes[-1] == "repository:org/second:pull,push"
 
 
+def test_a_registry_that_stumbles_over_a_manifest_gets_it_again(small, odd, tmp_path):
+    odd.stumbles = 3
+    facts = publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert odd.stumbles == 0
+    assert facts["digest"] in odd.manifests
+
+
+def test_a_registry_that_takes_no_manifest_is_given_up_in_its_words(small, odd, tmp_path):
+    odd.stumbles = 100
+    with pytest.raises(ServiceError, match="status 400: DIGEST_INVALID not so"):
+        publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+
+
+def test_a_tag_that_someone_else_moves_while_it_is_read_back_is_told(small, tmp_path):
+    files = layers([Entry(path="config.json", content=b"{}")])
+    layout = Contested(tmp_path / "images")
+
+    async def publishing() -> None:
+        pushed = await push(Image(layers=files, annotations={}), layout, memory=Memory(tmp_path / "m"), events=Events())
+        layout.theirs = pushed.manifest.replace(b"{}", b'{"a":"b"}')
+        await tag_all(["latest"], pushed, layout)
+
+    with pytest.raises(ServiceError, match=r"latest was written as sha256:.*but is sha256:") as caught:
+        asyncio.run(publishing())
+    assert "someone else" in caught.value.remedy
+
+
+class Contested(Layout):
+    """Someone else writes `theirs` under each tag right after us."""
+
+    theirs = b""
+
+    async def tag(self, tag: str, manifest: bytes) -> None:
+        await super().tag(tag, self.theirs or manifest)
+
+
 def test_proofs_are_read_page_by_page(small, odd, tmp_path):
     odd.page = 1
     publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")

@@ -32,6 +32,7 @@ class ResumingRegistry:
 
     `redirects`: blobs are handed out by another host, which wants no token and notes in `shown` what it is shown.
     `lacks`: what it does not have: "HEAD" (of blobs), "mount", or a path. `page`: so many referrers it tells at once.
+    `stumbles`: so many manifests it finds damaged, as docker-registry does when two write the same at the same time.
     `one_scope`: its token service refuses whoever asks for more than one repository.
     """
 
@@ -47,6 +48,7 @@ class ResumingRegistry:
     lacks: frozenset[str] = frozenset()
     page: int = 100
     one_scope: bool = False
+    stumbles: int = 0
     identity_token: str = field(default_factory=secrets.token_hex)
     shown: list[str | None] = field(default_factory=list)
     _uploads: dict[str, bytearray] = field(default_factory=dict)
@@ -196,6 +198,9 @@ class ResumingRegistry:
         return web.Response(status=404 if self._uploads.pop(request.match_info["upload"], None) is None else 204)
 
     async def _tag(self, request: web.Request) -> web.Response:
+        if self.stumbles:
+            self.stumbles -= 1
+            return web.json_response({"errors": [{"code": "DIGEST_INVALID", "message": "not so"}]}, status=400)
         content = await request.read()
         manifest = json.loads(content)
         needed = [manifest["config"], *manifest["layers"]]

@@ -17,6 +17,7 @@ from instructlab_pipeline.publish.blob import Blob, Piece
 
 ROOT = "models"  # where KServe looks for a model in an image
 LARGE_BYTES = 16 << 20  # from here on, a file has a layer of its own
+MOST_ALONE = 100  # files; container runtimes mount no more than 127 layers, those of a base image among them
 FORMAT = 1  # raise it when the same entries give other bytes
 LAYER_FILES = "ai.instructlab.pipeline.layer.files"  # annotation of a layer: its `identity`
 _END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
@@ -58,9 +59,10 @@ class Layer:
 def layers(entries: Iterable[Entry]) -> tuple[Layer, ...]:
     """One layer for each large file, in the order of their paths, and a last one for all the others."""
     ordered = sorted(entries, key=lambda entry: entry.path)
-    small = tuple(entry for entry in ordered if entry.size < LARGE_BYTES)
-    alone = tuple(Layer(entries=(entry,)) for entry in ordered if entry.size >= LARGE_BYTES)
-    return (*alone, Layer(entries=small)) if small else alone
+    alone = [entry for entry in ordered if entry.size >= LARGE_BYTES][:MOST_ALONE]
+    others = tuple(entry for entry in ordered if entry not in alone)
+    own = tuple(Layer(entries=(entry,)) for entry in alone)
+    return (*own, Layer(entries=others)) if others else own
 
 
 def around(path: str, size: int) -> tuple[bytes, bytes]:

@@ -57,6 +57,11 @@ class Reply:
         return full or self.status == INSUFFICIENT_STORAGE or bool(_QUOTA.search(json.dumps(error)))
 
     @property
+    def tells_of_damage(self) -> bool:
+        """What it got is not what was sent: damaged on its way, or mixed up with what others send it just now."""
+        return self._error.get("code") == "DIGEST_INVALID"
+
+    @property
     def retry_after_s(self) -> float | None:
         """Seconds (RFC 9110 10.2.3), told as such or as a date; None where nothing is said that can be understood."""
         told = self.headers.get("Retry-After", "")

@@ -97,7 +97,7 @@ class Transport:
             reply = await self._exchange(request)
         if reply.status in expected:
             return reply
-        if reply.status in BUSY and not reply.tells_of_no_room:
+        if (reply.status in BUSY and not reply.tells_of_no_room) or reply.tells_of_damage:
             raise Broken(f"status {reply.status}{reply.complaint}", pause_s=reply.retry_after_s)
         raise self._refused(request, reply)
 
@@ -236,6 +236,10 @@ def _joined(headers: Any) -> dict[str, str]:
 
 def _reason(error: BaseException) -> str:
     """Without the URL, which aiohttp puts into some of its errors."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy before it says {error.status}; see the proxy's variables, such as HTTPS_PROXY and NO_PROXY"
     if isinstance(error, TimeoutError):
         return "it does not answer"
     if isinstance(error, OSError) and error.errno:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.publish.blob import Blob, SealedFile
-from instructlab_pipeline.publish.image import LARGE_BYTES, Entry, Layer, layers
+from instructlab_pipeline.publish.image import LARGE_BYTES, MOST_ALONE, Entry, Layer, layers
 
 
 def content_of(blob: Blob, start: int = 0) -> bytes:
@@ -79,6 +79,13 @@ def test_a_large_file_has_its_own_layer_and_small_ones_share_the_last(tmp_path):
         ["z.safetensors"],
         ["a.json", "b.json"],
     ]
+
+
+def test_no_more_files_are_alone_than_runtimes_mount(tmp_path):
+    files = [Entry(path=f"{n:03}", content=SealedFile(path=tmp_path, size=LARGE_BYTES, sha256="")) for n in range(120)]
+    made = layers([*reversed(files), Entry(path="0", content=b"")])
+    assert [len(layer.entries) for layer in made] == [1] * MOST_ALONE + [21]
+    assert [entry.path for entry in made[-1].entries] == ["0", *(f"{n:03}" for n in range(MOST_ALONE, 120))]
 
 
 def test_the_order_in_which_files_are_found_does_not_matter():
