@@ -1,11 +1,13 @@
 """Reading a taxonomy over every transport, with every kind of key, and whatever a repository holds."""
 
+import os
 import subprocess
 
 import pytest
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy import git
+from instructlab_pipeline.taxonomy.changes import changes_since
 from instructlab_pipeline.taxonomy.documents import Shelf
 from instructlab_pipeline.taxonomy.git_url import parse, parse_with_login
 from instructlab_pipeline.taxonomy.tree import leaf_files
@@ -54,8 +56,58 @@ def test_ssh_opens_with_the_user_s_key_and_with_no_other(taxonomy, cache, tmp_pa
 def test_a_host_that_ssh_does_not_know_is_not_trusted(taxonomy, cache, tmp_path, monkeypatch):
     with ssh_server(tmp_path / "ssh") as server:
         monkeypatch.setenv("GIT_SSH_COMMAND", server.command.replace("known_hosts", "nobody"))
-        with pytest.raises(SourceError, match="Host key verification failed"):
+        with pytest.raises(SourceError, match="Host key verification failed") as refusal:
             paths(parse(f"{server.url}{taxonomy.folder}"), cache)
+    assert "known_hosts" in refusal.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files to another user takes root")
+def test_a_repository_of_another_user_says_how_to_trust_it(taxonomy, cache):
+    for place in (taxonomy.folder, taxonomy.folder / ".git"):
+        os.chown(place, 65534, 65534)
+    with pytest.raises(SourceError, match="belongs to another user") as refusal:
+        paths(parse(str(taxonomy.folder)), cache)
+    assert "safe.directory" in refusal.value.remedy
+    with pytest.raises(SourceError, match="belongs to another user"):
+        changes_since(taxonomy.folder, "main")
+
+
+def test_a_server_that_wants_a_login_and_one_that_refuses_it_are_told_apart(served, taxonomy, cache):
+    with http_git(served, user="git", password="s3cret") as server:
+        with pytest.raises(SourceError, match="asks for a name and a password, or a token"):
+            paths(parse(f"{server.url}/taxonomy"), cache)
+        with pytest.raises(SourceError, match="refuses the name and password, or token"):
+            paths(parse_with_login(f"{server.url}/taxonomy", {"GIT_PASSWORD": "wr0ng"}), cache)
+
+
+@pytest.mark.parametrize(
+    ("revision", "near"),
+    [("mian", "main"), ("origin/main", "main"), ("v0.2", "v0.1"), ("pull/12", "pull/12/head, pull/12/merge")],
+)
+def test_a_revision_that_is_not_there_is_told_with_what_comes_near(served, taxonomy, cache, revision, near):
+    taxonomy.git("tag", "v0.1")
+    for name in ("head", "merge"):
+        taxonomy.git("update-ref", f"refs/pull/12/{name}", "HEAD")
+    with http_git(served) as server, pytest.raises(git.UnknownRevisionError) as refusal:
+        paths(parse(f"{server.url}/taxonomy"), cache, revision)
+    assert str(refusal.value).endswith(f"has no branch, tag or commit {revision!r}; near it: {near}")
+
+
+def test_a_commit_that_a_server_does_not_have_costs_no_history(served, taxonomy, cache):
+    with http_git(served) as server:
+        with pytest.raises(git.UnknownRevisionError):
+            paths(parse(f"{server.url}/taxonomy"), cache, "f" * 40)
+        asked = [path for path, _ in server.requests if path.endswith("/git-upload-pack")]
+    assert len(asked) == 1
+
+
+def test_a_commit_is_a_commit_however_it_is_written_and_nothing_else(taxonomy, cache):
+    url, commit = parse(str(taxonomy.folder)), taxonomy.git("rev-parse", "HEAD")
+    taxonomy.git("tag", "--annotate", "v1", "--message=one")
+    for name in (commit.upper(), commit[:9].upper(), taxonomy.git("rev-parse", "v1"), "tags/v1", "heads/main"):
+        assert git.checkout(url, name, cache).commit == commit
+    with pytest.raises(git.UnknownRevisionError):
+        git.checkout(url, taxonomy.git("rev-parse", "HEAD^{tree}"), cache)
 
 
 def test_a_private_authority_is_trusted_when_git_is_told_to(served, taxonomy, cache, tmp_path, monkeypatch):

@@ -142,7 +142,9 @@ def test_a_path_from_the_current_directory_is_a_repository_too(taxonomy, perform
     assert knowledge["documents"][0]["repo"] == "../documents"
 
 
-@pytest.mark.parametrize("revision", ["draft", "v1", "refs/heads/draft", "refs/pull/7/head", "commit", "short"])
+@pytest.mark.parametrize(
+    "revision", ["draft", "v1", "refs/heads/draft", "refs/pull/7/head", "pull/7/head", "commit", "short"]
+)
 def test_a_revision_is_a_branch_a_tag_a_reference_or_a_commit(served, taxonomy, perform, revision):
     wanted = taxonomy.git("rev-parse", "HEAD")
     taxonomy.git("branch", "draft")

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.taxonomy.git import near_names
 from instructlab_pipeline.taxonomy.git_command import GitFailure, git
+from instructlab_pipeline.taxonomy.git_errors import STRANGE_OWNER, explained
+from instructlab_pipeline.taxonomy.git_url import parse
 from instructlab_pipeline.taxonomy.leaves import is_leaf_file
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS
 
@@ -50,23 +53,28 @@ def changes_since(folder: Path, base: str) -> Changes:
 
 
 def _commit(folder: Path, base: str) -> str:
-    if not _succeeds(folder, ["rev-parse", "--is-inside-work-tree"]):
-        raise SourceError(f"{folder} is in no working tree of git", remedy="name a folder of a clone")
+    _require_working_tree(folder)
     try:
         found = _run(folder, ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}"])
     except GitFailure as error:
+        near = near_names(base, _run(folder, ["for-each-ref", "--format=%(refname)"]).decode().split())
+        hint = f"; near it: {', '.join(near)}" if near else ""
         raise SourceError(
-            f"the repository of {folder} has no branch, tag or commit {base!r}",
+            f"the repository of {folder} has no branch, tag or commit {base!r}{hint}",
             remedy="check its name; a shallow clone has to fetch it first: git fetch --depth=1 origin REF",
         ) from error
     return found.decode().strip()
 
 
-def _succeeds(folder: Path, command: Sequence[str]) -> bool:
+def _require_working_tree(folder: Path) -> None:
     try:
-        return _run(folder, command).strip() == b"true"
-    except GitFailure:
-        return False
+        inside = _run(folder, ["rev-parse", "--is-inside-work-tree"]).strip() == b"true"
+    except GitFailure as failure:
+        if STRANGE_OWNER.search(str(failure)):
+            raise explained(str(failure), parse(str(folder.absolute()))) from failure
+        inside = False
+    if not inside:
+        raise SourceError(f"{folder} is in no working tree of git", remedy="name a folder of a clone")
 
 
 def _fields(folder: Path, command: Sequence[str]) -> Iterator[str]:

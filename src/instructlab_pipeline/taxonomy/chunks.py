@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instructlab_pipeline.errors import SourceError, boundary
-from instructlab_pipeline.taxonomy.markdown import headings, whole_blocks
+from instructlab_pipeline.taxonomy.markdown import Heading, Span, headings, whole_blocks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 MAX_CHUNK_TOKENS = 1000  # beyond it a teacher's questions get vague
 CHUNK_SHARE = 0.5  # of the sequence; the other half is for the prompt, the question and the answer
 MIN_CHUNK_TOKENS = 16
-
-Span = tuple[int, int]  # start and end, in characters
+WINDOW = 1 << 16  # characters; the splitter's time grows with the square of what it has at once
+LONGEST_TOKEN = 64  # characters, on average over a block; a longer block is cut without being counted
+ENDS = ("\n#", "\n\n", "\n", " ")  # where a window ends, the best first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +61,19 @@ class Chunker:
 
     def chunks(self, document: str) -> Iterator[Chunk]:
         """In order, without overlap; only whitespace is left between them."""
-        found = list(headings(document))
-        for start, end in self._spans(document):
+        spans = list(self._spans(document))
+        for (start, end), path in zip(spans, _paths(headings(document), spans), strict=True):
             text = document[start:end]
-            yield Chunk(
-                start=start,
-                end=end,
-                num_tokens=self._num_tokens(text),
-                headings=_path(found, start),
-                text=text,
-            )
+            yield Chunk(start=start, end=end, num_tokens=self._num_tokens(text), headings=path, text=text)
 
     def _spans(self, document: str) -> Iterator[Span]:
         """The splitter's, but for tables and code that it has cut though they fit into a chunk."""
-        spans = [(start, start + len(text)) for start, text in self._splitter.chunk_indices(document)]
-        fitting = (
-            block for block in whole_blocks(document) if self._num_tokens(document[slice(*block)]) <= self._max_tokens
-        )
+        spans = [
+            (first + start, first + start + len(text))
+            for first, last in _windows(document)
+            for start, text in self._splitter.chunk_indices(document[first:last])
+        ]
+        fitting = (block for block in whole_blocks(document) if self._fits(document, block))
         known = set(spans)
         for start, end in _uncut(spans, fitting):
             text = document[start:end]
@@ -84,6 +81,11 @@ class Chunker:
                 yield start, end
             elif text.strip():
                 yield start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+
+    def _fits(self, document: str, block: Span) -> bool:
+        start, end = block
+        may_fit = end - start <= self._max_tokens * LONGEST_TOKEN
+        return may_fit and self._num_tokens(document[start:end]) <= self._max_tokens
 
     def _num_tokens(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -124,12 +126,24 @@ def _uncut(spans: Iterable[Span], blocks: Iterable[Span]) -> Iterator[Span]:
     yield from waiting
 
 
-def _path(headings: list[tuple[int, int, str]], start: int) -> tuple[str, ...]:
-    """The headings in force where a chunk begins, its own among them."""
-    path: list[tuple[int, str]] = []
-    for position, level, title in headings:
-        if position > start:
-            break
-        path = [above for above in path if above[0] < level]
-        path.append((level, title))
-    return tuple(title for _, title in path)
+def _windows(document: str) -> Iterator[Span]:
+    """The document in parts of at most WINDOW characters, each ended where a chunk would likely end, too."""
+    start = 0
+    while len(document) - start > WINDOW:
+        half = start + WINDOW // 2
+        ends = (document.rfind(end, half, start + WINDOW) for end in ENDS)
+        end = next((end + 1 for end in ends if end >= 0), start + WINDOW)
+        yield start, end
+        start = end
+    yield start, len(document)
+
+
+def _paths(headings: Iterable[Heading], spans: Iterable[Span]) -> Iterator[tuple[str, ...]]:
+    """The headings in force where each span begins, its own among them."""
+    coming = deque(headings)
+    path: list[Heading] = []
+    for start, _ in spans:
+        while coming and coming[0].start <= start:
+            heading = coming.popleft()
+            path = [*(above for above in path if above.level < heading.level), heading]
+        yield tuple(heading.title for heading in path)

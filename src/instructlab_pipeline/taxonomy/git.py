@@ -3,11 +3,12 @@
 Files come straight from git's objects, so no symlink, hook, filter or submodule of a repository has a say.
 """
 
+import difflib
 import fcntl
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,12 @@ from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy.git_command import GitFailure, argv, asked, environment, git
 from instructlab_pipeline.taxonomy.git_url import GitUrl
 
-FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}")
+FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.IGNORECASE)
+SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}", re.IGNORECASE)
 ALL_HISTORY = "2147483647"  # git's word for it
+HAS_NONE = "not our ref"  # upload-pack's answer, where it gives out any commit that it has
+SHORT_NAME = re.compile(r"^refs/(heads/|tags/|remotes/[^/]+/)?")
+NUM_NEAR = 3
 MAX_BLOB_BYTES = 64 << 20  # larger files stay on servers that can leave them out
 LEFT_OUT = 1 << 62
 SYMLINK, SUBMODULE = "120000", "160000"
@@ -79,15 +83,14 @@ def commit_at(url: GitUrl, revision: str | None) -> str:
         ServiceError: the server did not answer.
     """
     if revision and FULL_COMMIT.fullmatch(revision):
-        return revision
+        return revision.lower()
     names = _reference_names(revision)
-    lines = asked(url, ["ls-remote", "--", url.address, *names]).decode(errors="replace").splitlines()
-    found = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
+    found = _references(url, names)
     commits = [found[name] for name in names if name in found]
     if commits:
         return commits[0]
     if revision and SHORT_COMMIT.fullmatch(revision):
-        return revision
+        return revision.lower()
     raise _unknown(url, revision)
 
 
@@ -114,8 +117,8 @@ def checkout(url: GitUrl, revision: str | None, cache: Path) -> Checkout:
         if not (folder / "HEAD").exists():
             git(["init", "--quiet", "--bare", "--", str(folder)])
         if not (FULL_COMMIT.fullmatch(commit) and (_has(folder, commit) or _fetch_alone(url, commit, folder))):
-            commit = _fetch_all(url, commit, folder)
-    return Checkout(folder=folder, commit=commit)
+            _fetch_all(url, folder)
+        return Checkout(folder=folder, commit=_full_name(url, commit, folder))
 
 
 def _has(folder: Path, commit: str) -> bool:
@@ -128,10 +131,16 @@ def _has(folder: Path, commit: str) -> bool:
 
 
 def _fetch_alone(url: GitUrl, commit: str, folder: Path) -> bool:
-    """Fetch a commit without its history; False where the server, an old one, gives out branches and tags only."""
+    """Fetch a commit without its history; False where the server, an old one, gives out branches and tags only.
+
+    Raises:
+        UnknownRevisionError: the server would give it out, and has none.
+    """
     try:
         _fetch(url, ["--depth=1"], [commit], folder)
-    except SourceError:
+    except SourceError as error:
+        if isinstance(error.__cause__, GitFailure) and HAS_NONE in str(error.__cause__):
+            raise _unknown(url, commit) from error
         return False
     return True
 
@@ -146,14 +155,24 @@ def _fetch(url: GitUrl, options: list[str], wanted: list[str], folder: Path) -> 
             git(["config", "--local", "--remove-section", f"remote.{url.address}"], folder=folder)
 
 
-def _fetch_all(url: GitUrl, commit: str, folder: Path) -> str:
-    """Fetch all history, and find `commit` in it: its full name."""
+def _fetch_all(url: GitUrl, folder: Path) -> None:
+    """Fetch all history."""
     references = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
     _fetch(url, [f"--depth={ALL_HISTORY}"], references, folder)
+
+
+def _full_name(url: GitUrl, commit: str, folder: Path) -> str:
+    """Of the commit itself, where a tag's name or the beginning of its own was given."""
     try:
         return git(["rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], folder=folder).decode().strip()
     except GitFailure as error:
         raise _unknown(url, commit) from error
+
+
+def _references(url: GitUrl, names: Sequence[str] = ()) -> dict[str, str]:
+    """What these names stand for on the server, or all of its names."""
+    lines = asked(url, ["ls-remote", "--", url.address, *names]).decode(errors="replace").splitlines()
+    return {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
 
 
 def _reference_names(revision: str | None) -> list[str]:
@@ -162,14 +181,23 @@ def _reference_names(revision: str | None) -> list[str]:
         return ["HEAD"]
     if revision.startswith("refs/") or revision == "HEAD":
         return [f"{revision}^{{}}", revision]
-    return [f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}"]
+    places = [f"refs/{revision}", f"refs/tags/{revision}", f"refs/heads/{revision}"]
+    return [name for place in places for name in (f"{place}^{{}}", place)]
 
 
 def _unknown(url: GitUrl, revision: str | None) -> UnknownRevisionError:
     if revision is None:
         return UnknownRevisionError(f"{url.shown} has no commit yet", remedy="commit to its default branch")
-    message = f"{url.shown} has no branch, tag or commit {revision!r}"
+    near = [] if SHORT_COMMIT.fullmatch(revision) else near_names(revision, _references(url))
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    message = f"{url.shown} has no branch, tag or commit {revision!r}{hint}"
     return UnknownRevisionError(message, remedy="check its name, and that it is pushed")
+
+
+def near_names(revision: str, references: Iterable[str]) -> list[str]:
+    """Branches and tags with a name like `revision`, the likeliest first, `origin/` left aside."""
+    names = {SHORT_NAME.sub("", name).removesuffix("^{}") for name in references if name.startswith("refs/")}
+    return difflib.get_close_matches(revision.removeprefix("origin/"), sorted(names), n=NUM_NEAR)
 
 
 @contextmanager

@@ -6,17 +6,40 @@ from instructlab_pipeline.errors import PipelineError, ServiceError, SourceError
 from instructlab_pipeline.taxonomy.git_url import GitUrl
 
 # The first kind that matches counts. Servers word these in their own ways; the list grows with what people meet.
+UNTRUSTED = re.compile(r"certificate|SSL peer|CAfile|SSL CA cert", re.IGNORECASE)
+STRANGE_HOST = re.compile(r"Host key verification failed", re.IGNORECASE)
+STRANGE_OWNER = re.compile(r"dubious ownership", re.IGNORECASE)
+WITHOUT_LOGIN = re.compile(r"could not read (Username|Password)|terminal prompts disabled", re.IGNORECASE)
 REFUSED = re.compile(
-    r"Authentication failed|could not read (Username|Password)|Permission denied|Host key verification failed"
-    r"|returned error: 40[13]|terminal prompts disabled|dubious ownership",
-    re.IGNORECASE,
+    rf"Authentication failed|Permission denied|returned error: 40[13]|{WITHOUT_LOGIN.pattern}", re.IGNORECASE
 )
 MISSING = re.compile(
     r"not found|does not exist|does not appear to be a git repository|repository not exported|No such file|not a git"
     r"|returned error: (404|410)|not our ref|unadvertised object|couldn't find remote ref|not a valid object",
     re.IGNORECASE,
 )
-UNTRUSTED = re.compile(r"certificate|SSL peer|CAfile", re.IGNORECASE)
+REFUSALS = (
+    (
+        UNTRUSTED,
+        "is not trusted",
+        "name the file of its authority's certificate in GIT_SSL_CAINFO, or add it to the system's",
+    ),
+    (
+        STRANGE_HOST,
+        "is not trusted",
+        "compare the host's key (ssh-keyscan HOST) with the one that it publishes, and add it to ~/.ssh/known_hosts",
+    ),
+    (
+        STRANGE_OWNER,
+        "belongs to another user",
+        "git config --global --add safe.directory PATH, with the repository's path, if you trust what lies there",
+    ),
+    (
+        REFUSED,
+        "may not be read",
+        "check the credentials: GIT_USERNAME and GIT_PASSWORD, git's credential helper, or the ssh key",
+    ),
+)
 PREFIXES = ("fatal:", "remote:", "error:", "ssh:")
 PREFIX = re.compile(rf"^({'|'.join(PREFIXES)}) *")
 CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
@@ -24,17 +47,10 @@ CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
 
 def explained(complaint: str, url: GitUrl) -> PipelineError:
     """The error to raise: what waiting can mend is a ServiceError."""
-    said = _last_words(complaint)
-    if UNTRUSTED.search(complaint):
-        return SourceError(
-            f"{url.shown} is not trusted: {said}",
-            remedy="name the file of its authority's certificate in GIT_SSL_CAINFO, or add it to the system's",
-        )
-    if REFUSED.search(complaint):
-        return SourceError(
-            f"{url.shown} may not be read: {said}",
-            remedy="check the credentials: GIT_USERNAME and GIT_PASSWORD, git's credential helper, or the ssh key",
-        )
+    said = _last_words(complaint, url)
+    for kind, what, remedy in REFUSALS:
+        if kind.search(complaint):
+            return SourceError(f"{url.shown} {what}: {said}", remedy=remedy)
     if MISSING.search(complaint):
         return SourceError(f"{url.shown} cannot be found: {said}", remedy=_remedy_for_missing(url))
     return ServiceError(
@@ -49,9 +65,13 @@ def _remedy_for_missing(url: GitUrl) -> str:
     return "check the URL, the commit, and that you may see the repository"
 
 
-def _last_words(complaint: str) -> str:
+def _last_words(complaint: str, url: GitUrl) -> str:
     """The line that tells most, git's own or ssh's, without credentials."""
+    if WITHOUT_LOGIN.search(complaint):
+        given = "refuses the name and password, or token, that it was given"
+        return f"the server {given if url.authorization else 'asks for a name and a password, or a token'}"
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    telling = [line for line in lines if any(kind.search(line) for kind in (UNTRUSTED, REFUSED, MISSING))]
+    kinds = [*(kind for kind, _, _ in REFUSALS), MISSING]
+    telling = [line for line in lines if any(kind.search(line) for kind in kinds)]
     said = telling or [line for line in lines if line.startswith(PREFIXES)] or lines or ["no reason given"]
     return CREDENTIALS.sub(r"\1", PREFIX.sub("", said[0]))

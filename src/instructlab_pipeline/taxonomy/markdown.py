@@ -10,6 +10,18 @@ FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 TABLE_ROW = re.compile(r" {0,3}\|.*")
 
 
+Span = tuple[int, int]  # start and end, in characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """`level` counts from 1."""
+
+    start: int
+    level: int
+    title: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """`start` in characters; `fence` where it belongs to a block of code, its first and last line included."""
@@ -19,19 +31,20 @@ class Line:
     fence: bool
 
 
-def headings(document: str) -> Iterator[tuple[int, int, str]]:
-    """Position, level and title of each; what looks like one inside a code block is none."""
+def headings(document: str) -> Iterator[Heading]:
+    """In order; what looks like one inside a code block is none."""
     before: Line | None = None
     for line in _lines(document):
         is_heading = None if line.fence else HEADING.fullmatch(line.text)
         if is_heading:
-            yield line.start, len(is_heading[1]), is_heading[2] or ""
+            yield Heading(start=line.start, level=len(is_heading[1]), title=is_heading[2] or "")
         elif before and not line.fence and (found := UNDERLINE.fullmatch(line.text)):
-            yield before.start, 1 if found[1][0] == "=" else 2, before.text.strip()
+            level = 1 if found[1][0] == "=" else 2
+            yield Heading(start=before.start, level=level, title=before.text.strip())
         before = None if line.fence or is_heading or not line.text.strip() else line
 
 
-def whole_blocks(document: str) -> Iterator[tuple[int, int]]:
+def whole_blocks(document: str) -> Iterator[Span]:
     """Start and end of each table and of each block of code between fences, in order."""
     block: list[Line] = []
     for line in _lines(document):
@@ -45,7 +58,7 @@ def whole_blocks(document: str) -> Iterator[tuple[int, int]]:
         yield _span(block)
 
 
-def _span(lines: Sequence[Line]) -> tuple[int, int]:
+def _span(lines: Sequence[Line]) -> Span:
     """Without the spaces around them."""
     first, last = lines[0], lines[-1]
     return first.start + len(first.text) - len(first.text.lstrip()), last.start + len(last.text.rstrip())

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
+from instructlab_pipeline.taxonomy.chunks import WINDOW, Chunker, capacity
 from servers.tiny_model import write_tiny_model
 
 BLOCKS = (
@@ -74,6 +74,16 @@ def test_a_table_longer_than_a_chunk_is_cut_between_its_rows(tokenizer_file):
     chunks = list(Chunker(tokenizer_file, max_tokens=60).chunks(document))
     assert_nothing_lost(document, chunks)
     assert sorted(line for chunk in chunks for line in chunk.text.splitlines() if "row" in line) == sorted(rows)
+
+
+@pytest.mark.parametrize(
+    "part", ["word " * 11 + "\n", "## Heading\n\nText.\n\n", "| a | b |\n", "aB3/", "月亮是地球的卫星。"]
+)
+def test_a_long_document_is_cut_in_parts_with_nothing_lost(tokenizer_file, part):
+    document = "# Title\n\n" + part * (WINDOW // len(part) + 10)
+    chunks = list(Chunker(tokenizer_file, max_tokens=1000).chunks(document))
+    assert_nothing_lost(document, chunks)
+    assert all(0 < chunk.num_tokens <= 1000 for chunk in chunks)
 
 
 def test_a_chunk_knows_the_headings_above_it(tokenizer_file):
