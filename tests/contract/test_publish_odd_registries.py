@@ -198,3 +198,8 @@ def resealed(files, path):
     from instructlab_pipeline.artifacts import file_digest
 
     return [replace(file, sha256=file_digest(path), size=path.stat().st_size) for file in files]
+
+
+def test_a_port_that_is_none_is_told_at_once(small, tmp_path):
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1:99999 is no address of a registry"):
+        publish(small, tmp_path / "p", "127.0.0.1:99999/org/m:1")

@@ -405,6 +405,22 @@ def test_a_key_of_another_kind_is_refused_with_the_way_to_make_one(keys, name):
     assert "openssl genpkey" in caught.value.remedy
 
 
+def test_a_key_that_cosign_alone_reads_is_called_so(tmp_path):
+    """As `cosign generate-key-pair` writes it."""
+    path = tmp_path / "cosign.key"
+    kind = "ENCRYPTED SIGSTORE PRIVATE KEY"
+    path.write_text(f"-----BEGIN {kind}-----\neyJrZGYiOnt9fQ==\n-----END {kind}-----\n")
+    with pytest.raises(UsageError, match="cosign alone reads") as caught:
+        load_signer(str(path))
+    assert "openssl genpkey" in caught.value.remedy
+
+
+def test_who_verifies_is_asked_for_the_publishers_key_and_not_to_make_one(keys):
+    with pytest.raises(UsageError, match="holds no public key") as caught:
+        load_verifier(f"{keys}/mine.pem")
+    assert "the publisher's public key" in caught.value.remedy
+
+
 def test_the_command_tells_the_chain_and_ends_with_the_right_code(finished, keys, tmp_path):
     image = f"oci:{tmp_path}/images:1"
     publish(finished, tmp_path / "p", output_oci_model_uri=image, output_signing_key=f"{keys}/mine.pem")
@@ -417,3 +433,6 @@ def test_the_command_tells_the_chain_and_ends_with_the_right_code(finished, keys
     assert refused.returncode == 5
     missing = command("verify", f"oci:{tmp_path}/images:2", folder=tmp_path)
     assert missing.returncode == 3
+    wrong = command("verify", "keeper:s3@127.0.0.1:99999/Org/m:1", folder=tmp_path)
+    assert wrong.returncode == 2
+    assert "s3" not in wrong.stderr

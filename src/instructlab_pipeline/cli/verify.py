@@ -10,6 +10,8 @@ from instructlab_pipeline.cli.failures import print_json, told
 if TYPE_CHECKING:
     from instructlab_pipeline.publish.verification import Verified
 
+FORMS = "write REGISTRY/REPOSITORY:TAG, REGISTRY/REPOSITORY@sha256:DIGEST, or oci:DIRECTORY:TAG"
+
 
 @click.command()
 @click.argument("image")
@@ -24,11 +26,15 @@ def verify(image: str, key: str | None, insecure: bool, as_json: bool) -> None:
     Exit codes: 0 it holds, 3 there is no such image or proof, or it was damaged, 4 the registry failed, 5 not signed
     with --key, not passed, or not made of what passed.
     """
+    from instructlab_pipeline.errors import UsageError
+    from instructlab_pipeline.params.uris import base_image_fault, without_secrets
     from instructlab_pipeline.publish.evidence import gather
     from instructlab_pipeline.publish.signature import load_verifier
     from instructlab_pipeline.publish.verification import verify as verified
 
     with told(in_json=as_json):
+        if fault := base_image_fault(image):
+            raise UsageError(f"{without_secrets(image)} {fault}", remedy=FORMS)
         verifier = load_verifier(key) if key else None
         found = verified(gather(image, insecure=insecure), verifier)
     if as_json:

@@ -6,6 +6,7 @@ ECDSA on P-256 over SHA-256, deterministic (RFC 6979): the same image signed aga
 import base64
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ HOW_TO_MAKE_KEYS = (
     "make a pair with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem` and "
     "`openssl pkey -in key.pem -pubout -out key.pub`"
 )
+WHICH_KEY = "name the file with the publisher's public key: PEM, on the curve P-256"
+_OF_COSIGN = re.compile(rb"BEGIN ENCRYPTED (SIGSTORE|COSIGN) PRIVATE KEY")  # `cosign generate-key-pair`
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,23 @@ def load_signer(path: str) -> Signer:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     password = os.environ.get(PASSWORD_VARIABLE)
+    content = _read(path, HOW_TO_MAKE_KEYS)
+    if _OF_COSIGN.search(content):
+        raise UsageError(
+            f"the signing key {path} is in a form that cosign alone reads",
+            remedy=f"{HOW_TO_MAKE_KEYS}: cosign verifies with that key.pub as well",
+        )
     try:
-        key = load_pem_private_key(_read(path), password.encode() if password else None)
+        key = load_pem_private_key(content, password.encode() if password else None)
     except TypeError:
         word = "has a password" if not password else "has no password, but one is given"
         raise UsageError(
             f"the signing key {path} {word}", remedy=f"set {PASSWORD_VARIABLE} where there is one, and only there"
         ) from None
     except ValueError as error:
-        raise _unusable(path, "a private key that can be opened", error) from None
+        raise _unusable(path, "private key that can be opened", HOW_TO_MAKE_KEYS, error) from None
     if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise _unusable(path, "a private key on the curve P-256")
+        raise _unusable(path, "private key on the curve P-256", HOW_TO_MAKE_KEYS)
     return Signer(key)
 
 
@@ -99,11 +108,11 @@ def load_verifier(path: str) -> Verifier:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(_read(path))
+        key = load_pem_public_key(_read(path, WHICH_KEY))
     except ValueError as error:
-        raise _unusable(path, "a public key", error) from None
+        raise _unusable(path, "public key", WHICH_KEY, error) from None
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-        raise _unusable(path, "a public key on the curve P-256")
+        raise _unusable(path, "public key on the curve P-256", WHICH_KEY)
     return Verifier(key)
 
 
@@ -159,15 +168,15 @@ def _pre_authentication(media_type: str, content: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(media_type.encode()), media_type.encode(), len(content), content)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, remedy: str) -> bytes:
     if path.startswith(IN_VARIABLE):
         return os.environ.get(path.removeprefix(IN_VARIABLE), "").strip().encode()
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"the key {path} cannot be read: {error.strerror}", remedy=HOW_TO_MAKE_KEYS) from None
+        raise UsageError(f"the key {path} cannot be read: {error.strerror}", remedy=remedy) from None
 
 
-def _unusable(path: str, wanted: str, error: Exception | None = None) -> UsageError:
+def _unusable(path: str, wanted: str, remedy: str, error: Exception | None = None) -> UsageError:
     why = f" ({error})" if error else ""
-    return UsageError(f"{path} holds no {wanted.removeprefix('a ')}{why}", remedy=HOW_TO_MAKE_KEYS)
+    return UsageError(f"{path} holds no {wanted}{why}", remedy=remedy)

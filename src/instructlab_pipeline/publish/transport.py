@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from instructlab_pipeline.errors import PipelineError, ServiceError
+from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
 from instructlab_pipeline.publish.challenge import Challenge, parse_challenges
 from instructlab_pipeline.publish.credentials import Credentials
 from instructlab_pipeline.publish.refusal import Reply, Visit
@@ -104,7 +104,7 @@ class Transport:
     def gave_up(self, broken: Broken) -> ServiceError:
         return ServiceError(
             f"{self.registry} cannot be used: {broken} (tried {ATTEMPTS} times)",
-            remedy="see whether the registry in output_oci_model_uri is right and up, then run the same command again",
+            remedy="see whether the address is right and the registry is up, then run the same command again",
         )
 
     async def _exchange(self, request: Request, authorization: str | None = None) -> Reply:
@@ -120,6 +120,9 @@ class Transport:
                 ) as response:
                     content = await response.read()
                     return Reply(status=response.status, headers=_joined(response.headers), content=content)
+        except aiohttp.InvalidURL:
+            host = urlsplit(request.url).netloc
+            raise UsageError(f"{host} is no address of a registry", remedy="write HOST or HOST:PORT") from None
         except aiohttp.ClientSSLError as error:
             raise self._untrusted(error) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
