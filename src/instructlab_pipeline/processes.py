@@ -57,7 +57,7 @@ def run_worker(
     if worker.returncode != 0:
         raise WorkerError(
             f"{doing} failed ({_ending(worker.returncode)}). Its last lines, from {log}:\n{last_lines(log)}",
-            remedy="mend what the lines name, then run the same command again: it goes on from the last checkpoint",
+            remedy="mend what the lines name, then run the same command again: it goes on where it stopped",
         )
 
 
@@ -94,5 +94,6 @@ def _signal(worker: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 def _ending(returncode: int) -> str:
     if returncode < 0:
-        return f"killed by {signal.Signals(-returncode).name}"
+        name = signal.Signals(-returncode).name
+        return f"killed by {name}{', as where memory runs out' if name == 'SIGKILL' else ''}"
     return f"exit code {returncode}"

@@ -144,6 +144,16 @@ def test_errors_and_broken_connections_cost_attempts_and_no_grade(context):
     assert comparison.grades == judged_without_faults(context).grades
 
 
+def test_a_judge_that_takes_one_request_at_a_time_costs_patience_and_no_grade(context):
+    """Seven of eight requests get 429 each time, and each of them far more often than there are attempts."""
+    with TeacherServer(scripts=SCRIPTS, room=1, latency_s=(0.005, 0.005)) as server:
+        server.retry_after = "0"
+        judge = judge_at(replace(at(server), patience=replace(HASTY, attempts=3)), at_once=8)
+        found = with_judgement(evidence(), METRICS, judge, context)
+    assert None not in found.tuned.judgements.values()
+    assert None not in found.preferences.values()
+
+
 def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
     with (
         TeacherServer(scripts={"mark": lambda asked: "I would rather not."}) as server,
@@ -209,14 +219,12 @@ def test_a_served_candidate_answers_once_and_for_these_weights_alone(context, tm
         assert served_answers(other, address, tasks, settings, context).made == 9
 
 
-def test_a_served_candidate_that_refuses_a_question_is_an_error(context, tmp_path):
+def test_a_served_candidate_that_refuses_a_question_is_an_error_with_its_words(context, tmp_path):
     tuned = Candidate(stage="train_phase_2", folder=tmp_path, files={})
     task = Task(messages=[{"role": "user", "content": "Too long?"}])
-    with TeacherServer(faults={"refused": 1.0}) as server, pytest.raises(ServiceError, match=r"refused.*Too long"):
-        served_answers(
-            tuned,
-            at(server, "candidate"),
-            [task],
-            Settings(max_new_tokens=16, batch_size=1),
-            context,
-        )
+    settings = Settings(max_new_tokens=16, batch_size=1)
+    with (
+        TeacherServer(faults={"refused": 1.0}) as server,
+        pytest.raises(ServiceError, match=r"refused.*Too long.*context length is 4096"),
+    ):
+        served_answers(tuned, at(server, "candidate"), [task], settings, context)

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from instructlab_pipeline.errors import WorkerError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 Result = TypeVar("Result")
 Ids = Sequence[int]
 
@@ -30,6 +33,9 @@ def in_batches(
 
     Where memory runs out, this batch and all later ones are half as large. As the longest come first, that happens at
     once or not at all.
+
+    Raises:
+        WorkerError: there is no memory for the longest prompt alone.
     """
     ordered = sorted(prompts, key=lambda prompt: (-len(prompt.ids) - len(prompt.continuation), prompt.key))
     start = 0
@@ -37,9 +43,11 @@ def in_batches(
         batch = ordered[start : start + size]
         try:
             results = work(batch)
-        except RuntimeError as error:
-            if len(batch) == 1 or not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
                 raise
+            if len(batch) == 1:
+                raise _too_large(batch[0]) from error
             size = len(batch) // 2
         else:
             yield batch, results
@@ -116,8 +124,15 @@ def _left_padded(prompts: Sequence[Ids], device: Any) -> "tuple[Tensor, Tensor]"
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """A GPU's is a class of its own; a CPU's has only its words."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """A GPU's allocator and Python's have classes of their own; other libraries have only their words."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in NO_MEMORY)
+
+
+def _too_large(prompt: Prompt) -> WorkerError:
+    return WorkerError(
+        f"there is not enough memory for a single question of {len(prompt.ids) + len(prompt.continuation)} tokens",
+        remedy="give this step more memory, or have the model served (eval_candidate_endpoint)",
+    )

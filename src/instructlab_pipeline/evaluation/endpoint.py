@@ -26,7 +26,9 @@ REPLY_TIMEOUT_S = 600.0
 PASSING = frozenset({408, 425, 429})  # besides 5xx: another attempt may succeed
 OWN_FAULT = frozenset({400, 413, 422})  # this request can never succeed, others may
 
-Heard = Callable[[str, str | None], None]
+BUSY = frozenset({429, 503})  # it answers others meanwhile, and this one in its turn
+
+Heard = Callable[[str, str | None, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +73,12 @@ class Address:
 
 
 class TroubleError(Exception):
-    """An attempt that failed, and how long the server wants to be left alone."""
+    """An attempt that failed, how long the server wants to be left alone, and whether it only has too much to do."""
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, is_busy: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.is_busy = is_busy
 
 
 class RefusedError(Exception):
@@ -92,7 +95,7 @@ def model_of(address: Address) -> str:
 
 
 async def complete(address: Address, requests: Mapping[str, Mapping[str, Any]], *, at_once: int, heard: Heard) -> None:
-    """Ask for every chat completion; `heard` gets each one's key and text, or None where it was refused.
+    """Ask for every chat completion; `heard` gets each one's key and text, or None and why where it was refused.
 
     Raises:
         ServiceError: the server wants no request of ours, or is gone. What was heard before stays heard.
@@ -116,21 +119,25 @@ class _Pool:
 
     async def work(self, waiting: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
         for key, request in waiting:
+            text, refusal = None, ""
             try:
                 text = await self._patiently(json.dumps(request).encode())
-            except RefusedError:
-                text = None
+            except RefusedError as error:
+                refusal = str(error)
             self.answered += text is not None
-            self.heard(key, text)
+            self.heard(key, text, refusal)
 
     async def _patiently(self, body: bytes) -> str:
-        before, patience = self.answered, self.address.patience
-        for attempt in range(patience.attempts):
+        before, patience, attempt = self.answered, self.address.patience, 0
+        while attempt < patience.attempts:
             try:
                 return _text(await _exchange(self.session, self.address, "/chat/completions", body))
             except TroubleError as trouble:
                 last = trouble
                 await asyncio.sleep(max(patience.delay_s(attempt), trouble.retry_after_s))
+            attempt += 1
+            if last.is_busy and self.answered > before:
+                before, attempt = self.answered, 0
         if self.answered > before:
             raise RefusedError(str(last))  # others were answered meanwhile, so it is this request
         raise _gone(self.address, last)
@@ -190,7 +197,9 @@ async def _exchange(session: "ClientSession", address: Address, path: str, body:
     if status in OWN_FAULT:
         raise RefusedError(said)
     if status >= 500 or (status in PASSING and "insufficient_quota" not in said):
-        raise TroubleError(f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(headers))
+        raise TroubleError(
+            f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(headers), is_busy=status in BUSY
+        )
     raise ServiceError(f"the {address.role} at {where} answered {status}: {said}", remedy=_remedy(address, status))
 
 

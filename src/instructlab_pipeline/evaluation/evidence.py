@@ -93,12 +93,13 @@ def served_answers(
     }
     done = 0
 
-    def heard(key: str, text: str | None) -> None:
+    def heard(key: str, text: str | None, refusal: str) -> None:
         nonlocal done
         if text is None:
             raise ServiceError(
-                f"the model {model} refused the question {keyed[key].messages[-1]['content'][:200]!r}",
-                remedy="serve it with a context long enough for every question",
+                f"the model {model} refused the question {keyed[key].messages[-1]['content'][:200]!r}: {refusal}",
+                remedy="mend what it complains of (is its context long enough for every question?), then run again: "
+                "every finished reply is kept",
             )
         done += 1
         journal.add({key: text.strip()})

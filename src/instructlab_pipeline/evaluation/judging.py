@@ -130,7 +130,7 @@ def _opinion(requests: Sequence[Mapping[str, Any]], known: Mapping[str, Any], re
 def _ask(judge: Judge, missing: Mapping[str, Mapping[str, Any]], journal: Journal, context: Context) -> None:
     done = 0
 
-    def heard(key: str, text: str | None) -> None:
+    def heard(key: str, text: str | None, _refusal: str) -> None:
         nonlocal done
         done += 1
         journal.add({key: text})

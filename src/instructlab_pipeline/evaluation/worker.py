@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from instructlab_pipeline.errors import PipelineError, WorkerError
 from instructlab_pipeline.evaluation.decoding import Prompt, greedy_answers, in_batches, log_likelihoods
 from instructlab_pipeline.evaluation.journal import Journal
 from instructlab_pipeline.processes import die_with_parent
@@ -23,7 +24,13 @@ from instructlab_pipeline.processes import die_with_parent
 def main() -> None:
     """`SPEC` starts a worker for each GPU and is the first of them; `SPEC NUMBER COUNT` is one of the others."""
     die_with_parent()
-    path, *place = sys.argv[1:]
+    try:
+        _work(*sys.argv[1:])
+    except PipelineError as error:
+        sys.exit(f"{error.message}; {error.remedy}")
+
+
+def _work(path: str, *place: str) -> None:
     spec = json.loads(Path(path).read_text(encoding="utf-8"))
     if place:
         perform(spec, int(place[0]), int(place[1]))
@@ -43,6 +50,7 @@ def perform(spec: Mapping[str, Any], number: int, count: int) -> None:
 def answer(tokenizer: Any, model: Any, spec: Mapping[str, Any]) -> None:
     """Every task of `spec`, batch by batch into its journal."""
     prompts = [_prompt(tokenizer, task) for task in spec["tasks"]]
+    _require_positions(model.config, prompts, spec["max_new_tokens"])
     journal = Journal(Path(spec["journal"]))
     ends = end_tokens(model, tokenizer)
 
@@ -89,6 +97,19 @@ def _prompt(tokenizer: Any, task: Mapping[str, Any]) -> Prompt:
     whole = tokenizer(text + task["continuation"], add_special_tokens=False)["input_ids"]
     start = min(len(ids), len(whole) - 1)  # where the answer's beginning melts into the question's end
     return Prompt(key=task["key"], ids=whole[:start], continuation=whole[start:])
+
+
+def _require_positions(config: Any, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+    """Rotary positions go on for ever; a table of them ends, on a GPU with an error that nobody understands."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None or getattr(config, "rope_parameters", None) is not None:
+        return
+    longest = max(len(prompt.ids) + (len(prompt.continuation) or max_new_tokens) for prompt in prompts)
+    if longest > limit:
+        raise WorkerError(
+            f"the longest question takes {longest} tokens with its answer, and the model has {limit} positions",
+            remedy="leave out questions so long, or train a model that reads more",
+        )
 
 
 def _gpus() -> int:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from instructlab_pipeline.errors import WorkerError
 from instructlab_pipeline.evaluation.decoding import Prompt, in_batches
 
 PROMPTS = [Prompt(key=str(length), ids=[1] * length) for length in (3, 9, 5, 7, 1, 8, 2)]
@@ -46,9 +47,22 @@ def test_a_gpus_complaint_is_understood_as_well():
     assert lengths(work, 7) == [9, 8, 7, 5, 3, 2, 1]
 
 
-def test_one_prompt_that_is_too_much_is_an_error():
-    with pytest.raises(RuntimeError, match="can't allocate"):
+@pytest.mark.parametrize(
+    "complaint", [MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")]
+)
+def test_other_libraries_complaints_are_understood_too(complaint):
+    def work(batch):
+        if len(batch) > 2:
+            raise complaint
+        return [len(prompt.ids) for prompt in batch]
+
+    assert lengths(work, 7) == [9, 8, 7, 5, 3, 2, 1]
+
+
+def test_one_prompt_that_is_too_much_is_an_error_in_the_users_words():
+    with pytest.raises(WorkerError, match="not enough memory for a single question of 9 tokens") as caught:
         lengths(Memory(0), 4)
+    assert "more memory" in caught.value.remedy
 
 
 def test_any_other_error_is_not_taken_for_a_lack_of_memory():
