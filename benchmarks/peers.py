@@ -11,6 +11,7 @@ PEERS = (
     ("sdg-hub", "0.9.4", "run_sdg_hub.py"),
     ("data-designer", "0.9.6", "run_data_designer.py"),
 )
+WAYS = {"sdg-hub": {"sdg-hub-together": ("--together",)}}  # further ones of running a peer, by its package
 
 
 class NotInstalledError(Exception):

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import workload
+from simulator.hardware import Hardware
 
 HERE = Path(__file__).parent
 MODEL = "simulated"
 SEED = 42
+CACHE_BLOCKS = Hardware.cache_blocks
 EVALUATION = 30  # held-out items of ours, one for each leaf; peers make none
 PASS_RATE = 0.8
 _SETTLE_S = 60.0  # for the endpoint to answer its last requests
@@ -30,7 +32,7 @@ class ContenderError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """`samples_per_example`: what each of the 150 seed examples is to lead to. `options`: for the simulator.
+    """`samples_per_example`: what each of the 150 seed examples is to lead to. `cache_blocks`, `options`: the simulator's.
 
     `seed`: another one gives other requests and so other replies, of other lengths.
     """
@@ -39,6 +41,7 @@ class Load:
     in_flight: int
     slots: int
     speed: float
+    cache_blocks: int = CACHE_BLOCKS
     seed: int = SEED
     options: Sequence[str] = ()
 
@@ -49,12 +52,13 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """`python`: the interpreter that has it. `script`: in `contenders/`."""
+    """`python`: the interpreter that has it. `script`: in `contenders/`; it gets the job, and `arguments`."""
 
     name: str
     version: str
     python: Path
     script: str
+    arguments: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,13 @@ def run(contender: Contender, load: Load, folder: Path) -> Result:
 
 @contextmanager
 def _endpoint(load: Load) -> Iterator[str]:
-    settings = {"slots": load.slots, "speed": load.speed, "pass-rate": PASS_RATE, "model": MODEL}
+    settings = {
+        "slots": load.slots,
+        "speed": load.speed,
+        "cache-blocks": load.cache_blocks,
+        "pass-rate": PASS_RATE,
+        "model": MODEL,
+    }
     argv = [
         sys.executable,
         "-m",
@@ -119,7 +129,7 @@ def _job(load: Load, url: str, folder: Path) -> Path:
 
 def _costs(contender: Contender, job: Path) -> dict[str, float]:
     own = {"HOME": str(job.parent), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    argv = [contender.python, HERE / "contenders" / contender.script, job]
+    argv = [contender.python, HERE / "contenders" / contender.script, job, *contender.arguments]
     with tempfile.TemporaryFile("w+") as output:
         status = subprocess.call(argv, env={**os.environ, **own}, stdout=output, stderr=subprocess.STDOUT)
         output.seek(0)
@@ -148,6 +158,7 @@ def _figures(statistics: Mapping[str, Any], costs: Mapping[str, float]) -> dict[
         "efficiency": statistics["efficiency"],
         "wall_s": statistics["window_s"],
         "ideal_s": statistics["ideal_s"],
+        "cached": statistics["cached"],
         "requests": requests,
         "samples": costs["samples"],
         "s_per_sample": round(statistics["window_s"] / max(costs["samples"], 1), 4),

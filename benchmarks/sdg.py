@@ -25,8 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from peers import OURS, PEERS, NotInstalledError, installed
-from running import Contender, ContenderError, Load, Result, run
+from peers import OURS, PEERS, WAYS, NotInstalledError, installed
+from running import CACHE_BLOCKS, Contender, ContenderError, Load, Result, run
 from sdg_faults import endure
 
 MEASURE = "sdg-hub"  # the peer that `ratio` is about
@@ -48,6 +48,7 @@ def _measured(speed: float, options: argparse.Namespace) -> dict[str, Any]:
         in_flight=options.in_flight,
         slots=options.slots,
         speed=speed,
+        cache_blocks=options.cache_blocks,
     )
     print(f"{load.target} samples, {load.slots} slots, {load.in_flight} in flight, speed {load.speed:g};", _machine())
     with tempfile.TemporaryDirectory() as folder:
@@ -65,6 +66,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples-per-example", type=int, help="of each of 150 seed examples (default 8; quick: 4)")
     parser.add_argument("--slots", type=int, default=64, help="sequences that the endpoint works on at once")
     parser.add_argument("--in-flight", type=int, default=72, help="requests that a contender may have under way")
+    parser.add_argument("--cache-blocks", type=int, default=CACHE_BLOCKS, help="the endpoint's prefix cache (0: none)")
+    parser.add_argument("--only", nargs="+", metavar="PEER", help="these peers alone")
     parser.add_argument("--alone", action="store_true", help="without peers")
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="where peers are installed")
     return parser.parse_args()
@@ -75,7 +78,8 @@ def _machine() -> str:
 
 
 def _contest(load: Load, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    contenders = [OURS] if options.alone else [OURS, *_peers(options.environments.absolute())]
+    peers = [] if options.alone else _peers(options.environments.absolute())
+    contenders = [OURS, *(peer for peer in peers if not options.only or peer.name in options.only)]
     results: dict[str, list[Result]] = {contender.name: [] for contender in contenders}
     for number in range(options.rounds or (1 if options.quick else 3)):
         for contender in contenders:
@@ -97,7 +101,10 @@ def _cpu_ms_when_busy(load: Load, folder: Path) -> float:
 def _peers(environments: Path) -> Iterator[Contender]:
     for package, version, script in PEERS:
         try:
-            yield installed(package, version, script, environments=environments)
+            peer = installed(package, version, script, environments=environments)
+            yield peer
+            for name, arguments in WAYS.get(package, {}).items():
+                yield replace(peer, name=name, arguments=arguments)
         except NotInstalledError as error:
             print(f"{package} {version} cannot be installed here and is left out: {error}")
 
@@ -119,9 +126,9 @@ def _medians(runs: Sequence[Result]) -> dict[str, float]:
 
 def _print_table(rows: Mapping[str, Mapping[str, float]]) -> None:
     columns = list(next(iter(rows.values())))
-    print("\n" + " " * 16 + "".join(f"{column:>20}" for column in columns))
+    print("\n" + " " * 18 + "".join(f"{column:>14}" for column in columns))
     for name, figures in rows.items():
-        print(f"{name:16}" + "".join(f"{figures[column]:>20,.10g}" for column in columns))
+        print(f"{name:18}" + "".join(f"{figures[column]:>14,.10g}" for column in columns))
     print()
 
 

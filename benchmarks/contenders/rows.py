@@ -8,18 +8,19 @@ from typing import Any
 Record = dict[str, Any]
 
 
-def skill_rows(asked: Record, *, samples_per_row: float) -> list[Record]:
-    """Rows for the skill leaves: a task, a worked example, and which time this is."""
+def skill_rows(asked: Record, kind: str, *, samples_per_row: float) -> list[Record]:
+    """Rows for the skill leaves of a kind, freeform or grounded: a task, a worked example, and which time this is."""
     return [
         {
             "task": leaf["task_description"],
-            "example_question": pair["question"],
-            "example_answer": pair["answer"],
+            "example_context": example["context"] or "",
+            "example_question": example["pairs"][0]["question"],
+            "example_answer": example["pairs"][0]["answer"],
             "batch": str(batch),
         }
         for leaf in asked["leaves"]
-        if leaf["kind"] != "knowledge"
-        for batch, pair in islice(_pairs_in_turn(leaf), _num_rows(leaf, asked, samples_per_row))
+        if leaf["kind"] == kind
+        for batch, example in islice(_examples_in_turn(leaf), _num_rows(leaf, asked, samples_per_row))
     ]
 
 
@@ -47,10 +48,10 @@ def _num_rows(leaf: Record, asked: Record, samples_per_row: float) -> int:
     return ceil(samples / samples_per_row)
 
 
-def _pairs_in_turn(leaf: Record) -> Iterator[tuple[int, Record]]:
+def _examples_in_turn(leaf: Record) -> Iterator[tuple[int, Record]]:
     for batch in count():
         for example in leaf["seed_examples"]:
-            yield batch, example["pairs"][0]
+            yield batch, example
 
 
 def _chunks_in_turn(leaf: Record, chunks: list[Record]) -> Iterator[tuple[int, Record, Record]]:

@@ -1,4 +1,8 @@
-"""NeMo Data Designer: the chain of our flows as columns, one sample a record; what a judge refuses is skipped."""
+"""NeMo Data Designer: the chains of our flows as columns, one sample a record; what a judge refuses is skipped.
+
+All records are one dataset, so that none of the three flows has to wait for another one: a record skips the columns of the
+other two.
+"""
 
 import os
 
@@ -6,6 +10,7 @@ os.environ["NEMO_TELEMETRY_ENABLED"] = "false"  # read when it is imported
 
 import data_designer.config as dd
 import pandas as pd
+from data_designer.config.base import SingleColumnConfig
 from data_designer.interface import DataDesigner
 from measure import job, measured
 from rows import Record, knowledge_rows, skill_rows
@@ -13,17 +18,32 @@ from rows import Record, knowledge_rows, skill_rows
 GRADES = {5: "nothing to object to", 4: "a blemish", 3: "partly right", 2: "mostly wrong", 1: "wrong"}
 PASSING = 4
 TEXT = {"type": "string"}
+FLOWS = ("grounded", "freeform", "knowledge")
+TASK = "The task: {{ task }}"
+EXAMPLE = "An example: {{ example_question }}\nIts solution: {{ example_answer }}"
+FIELDS = (
+    *("task", "example_context", "example_question", "example_answer", "batch"),
+    *("document", "document_outline", "domain", "icl_document", "icl_query_1", "icl_query_2", "icl_query_3"),
+)
 
 
 def main() -> None:
     asked = job()
-    pass_rate = asked["pass_rate"]
-    work = (
-        (_skills(asked), skill_rows(asked, samples_per_row=pass_rate**2)),
-        (_knowledge(asked), knowledge_rows(asked, samples_per_row=pass_rate)),
-    )
+    passing = asked["pass_rate"]
+    rows = [
+        *_of_flow("grounded", skill_rows(asked, "grounded", samples_per_row=passing**2)),
+        *_of_flow("freeform", skill_rows(asked, "freeform", samples_per_row=passing**2)),
+        *_of_flow("knowledge", knowledge_rows(asked, samples_per_row=passing)),
+    ]
+    builder = _builder(asked)
+    for column in (*_grounded(), *_freeform(), *_knowledge()):
+        builder.add_column(column)
     designer = _designer(asked)
-    measured(lambda: sum(_samples(designer, builder, rows) for builder, rows in work))
+    measured(lambda: _num_samples(designer, builder, rows))
+
+
+def _of_flow(flow: str, rows: list[Record]) -> list[Record]:
+    return [{**dict.fromkeys(FIELDS, ""), **row, "flow": flow} for row in rows]
 
 
 def _designer(asked: Record) -> DataDesigner:
@@ -45,62 +65,85 @@ def _builder(asked: Record) -> dd.DataDesignerConfigBuilder:
     return dd.DataDesignerConfigBuilder(model_configs=[model])
 
 
-def _skills(asked: Record) -> dd.DataDesignerConfigBuilder:
-    builder = _builder(asked)
-    builder.add_column(
+def _grounded() -> list[SingleColumnConfig]:
+    example = f"{TASK}\nA text: {{{{ example_context }}}}\n{EXAMPLE}"
+    return [
+        _structured(
+            "context",
+            f"{example}\nWrite one new text that this task could be about. This is batch {{{{ batch }}}}.",
+            {"context": TEXT},
+            skip=_unless_flow("grounded"),
+        ),
+        _structured(
+            "question",
+            f"{example}\nAnother text: {{{{ context.context }}}}\nWrite one exercise on this last text.",
+            {"question": TEXT},
+        ),
+        _judge(
+            "question_verdict",
+            f"{TASK}\nA text: {{{{ context.context }}}}\nAn exercise on it: {{{{ question.question }}}}\nDoes it belong to the task?",
+        ),
+        _prose(
+            "answer",
+            f"{example}\nAnother text: {{{{ context.context }}}}\nNow solve this one on it: {{{{ question.question }}}}",
+            skip=_unless_passed("question_verdict"),
+        ),
+        _judge(
+            "grounded_verdict",
+            f"{TASK}\nA text: {{{{ context.context }}}}\nAn exercise on it: {{{{ question.question }}}}\n"
+            "Its solution: {{ answer }}\nIs it right?",
+        ),
+    ]
+
+
+def _freeform() -> list[SingleColumnConfig]:
+    return [
         _structured(
             "exercise",
-            "The task: {{ task }}\nAn example: {{ example_question }}\nIts solution: {{ example_answer }}\n"
-            "Write one new exercise for this task, about something else. This is batch {{ batch }}.",
+            f"{TASK}\n{EXAMPLE}\nWrite one new exercise for this task, about something else. This is batch {{{{ batch }}}}.",
             {"question": TEXT},
-        )
-    )
-    builder.add_column(
-        _judge(
-            "exercise_verdict",
-            "The task: {{ task }}\nAn exercise: {{ exercise.question }}\nDoes it belong to the task?",
-        )
-    )
-    builder.add_column(
-        dd.LLMTextColumnConfig(
-            name="answer",
-            model_alias="teacher",
-            prompt="The task: {{ task }}\nAn example: {{ example_question }}\nIts solution: {{ example_answer }}\n"
-            "Now solve this one: {{ exercise.question }}",
+            skip=_unless_flow("freeform"),
+        ),
+        _judge("exercise_verdict", f"{TASK}\nAn exercise: {{{{ exercise.question }}}}\nDoes it belong to the task?"),
+        _prose(
+            "solution",
+            f"{TASK}\n{EXAMPLE}\nNow solve this one: {{{{ exercise.question }}}}",
             skip=_unless_passed("exercise_verdict"),
-        )
-    )
-    builder.add_column(
+        ),
         _judge(
-            "verdict",
-            "The task: {{ task }}\nAn exercise: {{ exercise.question }}\nIts solution: {{ answer }}\nIs it right?",
-        )
-    )
-    return builder
+            "freeform_verdict",
+            f"{TASK}\nAn exercise: {{{{ exercise.question }}}}\nIts solution: {{{{ solution }}}}\nIs it right?",
+        ),
+    ]
 
 
-def _knowledge(asked: Record) -> dd.DataDesignerConfigBuilder:
-    builder = _builder(asked)
-    builder.add_column(
+def _knowledge() -> list[SingleColumnConfig]:
+    return [
         _structured(
             "pair",
             "A text on {{ domain }}: {{ document }}\nAsked of another one: {{ icl_query_1 }} {{ icl_query_2 }}\n"
             "Write a question about the first text, and its answer. This is batch {{ batch }}.",
             {"question": TEXT, "answer": TEXT},
-        )
-    )
-    builder.add_column(
+            skip=_unless_flow("knowledge"),
+        ),
         _judge(
-            "verdict",
+            "knowledge_verdict",
             "A text: {{ document }}\nA question: {{ pair.question }}\nIts answer: {{ pair.answer }}\nIs it true?",
-        )
-    )
-    return builder
+        ),
+    ]
 
 
-def _structured(name: str, prompt: str, properties: Record) -> dd.LLMStructuredColumnConfig:
+def _structured(
+    name: str, prompt: str, properties: Record, *, skip: dd.SkipConfig | None = None
+) -> dd.LLMStructuredColumnConfig:
     schema = {"type": "object", "properties": properties, "required": list(properties)}
-    return dd.LLMStructuredColumnConfig(name=name, model_alias="teacher", prompt=prompt, output_format=schema)
+    return dd.LLMStructuredColumnConfig(
+        name=name, model_alias="teacher", prompt=prompt, output_format=schema, skip=skip
+    )
+
+
+def _prose(name: str, prompt: str, *, skip: dd.SkipConfig) -> dd.LLMTextColumnConfig:
+    return dd.LLMTextColumnConfig(name=name, model_alias="teacher", prompt=prompt, skip=skip)
 
 
 def _judge(name: str, prompt: str) -> dd.LLMJudgeColumnConfig:
@@ -108,14 +151,19 @@ def _judge(name: str, prompt: str) -> dd.LLMJudgeColumnConfig:
     return dd.LLMJudgeColumnConfig(name=name, model_alias="teacher", prompt=prompt, scores=[score])
 
 
+def _unless_flow(flow: str) -> dd.SkipConfig:
+    """What follows from a column that is skipped is skipped with it."""
+    return dd.SkipConfig(when=f"{{{{ flow != '{flow}' }}}}")
+
+
 def _unless_passed(verdict: str) -> dd.SkipConfig:
     return dd.SkipConfig(when=f"{{{{ {verdict}.quality.score < {PASSING} }}}}")
 
 
-def _samples(designer: DataDesigner, builder: dd.DataDesignerConfigBuilder, rows: list[Record]) -> int:
+def _num_samples(designer: DataDesigner, builder: dd.DataDesignerConfigBuilder, rows: list[Record]) -> int:
     builder.with_seed_dataset(dd.DataFrameSeedSource(df=pd.DataFrame(rows)))
     made = designer.create(builder, num_records=len(rows)).load_dataset()
-    return sum(_passed(verdict) for verdict in made["verdict"])
+    return sum(_passed(verdict) for flow in FLOWS for verdict in made[f"{flow}_verdict"])
 
 
 def _passed(verdict: object) -> bool:

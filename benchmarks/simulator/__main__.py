@@ -25,7 +25,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--model", default="simulated")
-    parser.add_argument("--cache-blocks", type=int, default=0, help="size of the prefix cache; 0: there is none")
     for settings in (Hardware, Manner):
         for field in fields(settings):
             parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
@@ -42,7 +41,6 @@ async def _serve(options: argparse.Namespace) -> None:
         Hardware(**_chosen(Hardware, options)),
         Manner(**_chosen(Manner, options)),
         faults.from_options(options),
-        cache_blocks=options.cache_blocks,
         loop=loop,
     )
     server = await listen(endpoint, host=options.host, port=options.port, model=options.model)

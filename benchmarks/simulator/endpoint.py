@@ -12,7 +12,7 @@ from typing import Any
 from simulator.engine import Engine, Sequence
 from simulator.faults import Fault, Faults
 from simulator.hardware import Hardware
-from simulator.prefix_cache import PrefixCache
+from simulator.prefix_cache import blocks_of
 from simulator.replies import Manner, Text, reply_to, tokens_in
 from simulator.request import Request, read
 from simulator.statistics import statistics
@@ -38,15 +38,12 @@ Respond = Callable[[Answer], None]
 
 
 class Endpoint:
-    def __init__(
-        self, hardware: Hardware, manner: Manner, faults: Faults, *, cache_blocks: int, loop: AbstractEventLoop
-    ) -> None:
+    def __init__(self, hardware: Hardware, manner: Manner, faults: Faults, *, loop: AbstractEventLoop) -> None:
         self.manner = manner
         self._faults = faults
         self._loop = loop
         self._timer: TimerHandle | None = None
         self.engine = Engine(hardware, now=loop.time())
-        self.cache = PrefixCache(blocks=cache_blocks)
         self.seen: Counter[bytes] = Counter()
         self.counts: Counter[str] = Counter()
 
@@ -101,7 +98,8 @@ class Endpoint:
         prompt_tokens = tokens_in(request.prompt)
         sequence = Sequence(
             tokens_to_make=self._tokens_to_make(request, text, fault, draw),
-            tokens_to_read=prompt_tokens * self.cache.unread_share(request.prompt),
+            prompt_tokens=prompt_tokens,
+            blocks=blocks_of(request.prompt),
             finished=partial(self._finish, request, text, prompt_tokens, fault, respond),
         )
         self.engine.submit(sequence, self._loop.time())

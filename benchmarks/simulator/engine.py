@@ -8,11 +8,13 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as Blocks
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from simulator.hardware import Hardware
 from simulator.meter import Meter
+from simulator.prefix_cache import PrefixCache
 
 
 class State(Enum):
@@ -24,18 +26,24 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Sequence:
-    """One reply in the making. `finished` is called when its last token is there."""
+    """One reply in the making. `finished` is called when its last token is there.
+
+    `blocks`: of the prompt, for the prefix cache. `unread`: tokens, once its reading has begun.
+    """
 
     tokens_to_make: int
-    tokens_to_read: float
+    prompt_tokens: int
     finished: Callable[[], None]
+    blocks: Blocks = ()
     state: State = State.WAITING
+    unread: float | None = None
     written_from: float = 0.0
 
 
 class Engine:
     def __init__(self, hardware: Hardware, *, now: float) -> None:
         self.hardware = hardware
+        self._cache = PrefixCache(blocks=hardware.cache_blocks)
         self.meter = Meter()
         self.waiting: deque[Sequence] = deque()
         self._now = now
@@ -92,9 +100,18 @@ class Engine:
         while self._ends and self._ends[0][2].state is State.OVER:
             heapq.heappop(self._ends)
         step_s = self._step_s()
-        chunks = self._reading[0].tokens_to_read / self.hardware.chunk if self._reading else math.inf
+        chunks = self._unread_of_first() / self.hardware.chunk if self._reading else math.inf
         tokens = max(0.0, self._ends[0][0] - self._tokens_each) if self._ends else math.inf
         return chunks * step_s, tokens * step_s
+
+    def _unread_of_first(self) -> float:
+        """Prompts are read one after the other: what those before it have left in the cache is known by now."""
+        first = self._reading[0]
+        if first.unread is None:
+            first.unread = float(first.prompt_tokens - self._cache.known_tokens(first.blocks))
+            self.meter.prompt_tokens += first.prompt_tokens
+            self.meter.tokens_read += first.unread
+        return first.unread
 
     def _step_s(self) -> float:
         reading_s = self.hardware.chunk * self.hardware.prefill_s if self._reading else 0.0
@@ -107,7 +124,7 @@ class Engine:
         self.meter.passed(self._now, duration_s, self.active)
         self._tokens_each += steps
         if self._reading:
-            self._reading[0].tokens_to_read -= steps * self.hardware.chunk
+            self._reading[0].unread = self._unread_of_first() - steps * self.hardware.chunk
         self._now += duration_s
 
     def _admit(self) -> None:
@@ -115,12 +132,12 @@ class Engine:
             sequence = self.waiting.popleft()
             if sequence.state is State.OVER:
                 continue
-            self.meter.tokens_read += sequence.tokens_to_read
             sequence.state = State.READING
             self._reading.append(sequence)
         self.meter.crowd(active=self.active, waiting=len(self.waiting))
 
     def _write(self, sequence: Sequence) -> None:
+        self._cache.remember(sequence.blocks)
         sequence.state = State.WRITING
         sequence.written_from = self._tokens_each
         self._writing += 1

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True)
 class Meter:
-    """Times are the engine's. `timeline`: slot-seconds in each whole second since the first arrival."""
+    """Times are the engine's. `timeline`: slot-seconds in each whole second since the first arrival.
+
+    `tokens_read`: of `prompt_tokens`, those that the prefix cache did not know.
+    """
 
     first_arrival: float | None = None
     last_end: float = 0.0
@@ -13,6 +16,7 @@ class Meter:
     busy_s: float = 0.0
     tokens_made: float = 0.0
     tokens_wasted: float = 0.0
+    prompt_tokens: float = 0.0
     tokens_read: float = 0.0
     finished: int = 0
     most_active: int = 0

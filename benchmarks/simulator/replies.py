@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from simulator.prefix_cache import CHARACTERS_PER_TOKEN
 from simulator.request import Request
 from simulator.words import prose, question
 
-CHARACTERS_PER_TOKEN = 4
 ITEMS = 5  # of a list whose length nobody has set
+_BRACKETED = ("context", "question")  # what a list in brackets may be of
 _QUESTION = re.compile(r"question|instruction|query|task", re.IGNORECASE)
 _REMARK = re.compile(r"reason|explanation|feedback", re.IGNORECASE)
 _REMARK_SHARE = 0.35  # a remark's length, of an answer's
@@ -71,10 +72,14 @@ class Author:
             return f"```json\n{text}\n```" if request.fenced else text
         if "[End of Answer]" in request.prompt:
             return self._yes_or_no()
-        if "[QUESTION]" in request.prompt:
-            items = (question(self._draw) for _ in range(request.count or ITEMS))
-            return "\n\n".join(f"[QUESTION]\n{item}\n[END]" for item in items)
+        for tag in _BRACKETED:
+            if f"[{tag.upper()}]" in request.prompt:
+                return self._list_of(tag)
         return self._string("answer", share=1.0)
+
+    def _list_of(self, tag: str) -> str:
+        items = (self._string(tag, share=_ITEM_SHARE) for _ in range(self._request.count or ITEMS))
+        return "\n\n".join(f"[{tag.upper()}]\n{item}\n[END]" for item in items)
 
     def _yes_or_no(self) -> str:
         explanation = self._string("explanation", share=1.0)

@@ -11,7 +11,8 @@ def statistics(engine: Engine, faults: Faults, *, counts: Counter[str], seen: Co
     """`efficiency`: the least time in which the same work could have been done, over the time that it took.
 
     `window_s` runs from the first arrival to the last end, without the seconds of an outage that lie in it: nobody can
-    use those. Tokens that were made for nobody count as work: the hardware was busy.
+    use those. Tokens that were made for nobody count as work: the hardware was busy. `cached`: the share of the prompts'
+    tokens that need not be read again, which are no work.
     """
     meter, hardware = engine.meter, engine.hardware
     window_s = meter.window_s - _outage_within(faults, meter.window_s)
@@ -25,6 +26,7 @@ def statistics(engine: Engine, faults: Faults, *, counts: Counter[str], seen: Co
         "tokens_made": round(meter.tokens_made),
         "tokens_wasted": round(meter.tokens_wasted),
         "tokens_read": round(meter.tokens_read),
+        "cached": round(1 - meter.tokens_read / meter.prompt_tokens, 4) if meter.prompt_tokens else None,
         "most_active": meter.most_active,
         "longest_queue": meter.longest_queue,
         "active": engine.active,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulator.engine import Engine, Sequence
 from simulator.hardware import Hardware
-from simulator.prefix_cache import BLOCK_CHARACTERS, PrefixCache
+from simulator.prefix_cache import BLOCK_TOKENS, PrefixCache, blocks_of
 
 HARDWARE = Hardware(slots=4, step_ms=100.0, step_slope_ms=10.0, prefill_us=0.0)
 
@@ -16,10 +16,13 @@ def efficiency(engine):
     return ideal_s / meter.window_s
 
 
-def submitted(engine, lengths, ended, *, tokens_to_read=0.0, now=0.0):
+def submitted(engine, lengths, ended, *, prompt_tokens=0, blocks=(), now=0.0):
     sequences = [
         Sequence(
-            tokens_to_make=length, tokens_to_read=tokens_to_read, finished=lambda number=number: ended.append(number)
+            tokens_to_make=length,
+            prompt_tokens=prompt_tokens,
+            blocks=blocks,
+            finished=lambda number=number: ended.append(number),
         )
         for number, length in enumerate(lengths)
     ]
@@ -59,7 +62,7 @@ def test_time_between_two_requests_is_lost():
 def test_reading_prompts_takes_its_time_beside_writing():
     hardware = Hardware(slots=2, step_ms=100.0, step_slope_ms=0.0, prefill_us=1000.0, chunk=100)
     engine = Engine(hardware, now=0.0)
-    submitted(engine, [10], [], tokens_to_read=200.0)
+    submitted(engine, [10], [], prompt_tokens=200)
     engine.advance(100.0)
     assert engine.meter.window_s == pytest.approx(2 * (0.100 + 0.100) + 10 * 0.100)
 
@@ -89,8 +92,52 @@ def test_how_often_one_looks_changes_nothing(lengths, looks):
     assert 0 < efficiency(left_alone) <= 1 + 1e-9
 
 
-def test_what_was_read_before_is_not_read_again():
-    cache = PrefixCache(blocks=100)
-    beginning = "a" * BLOCK_CHARACTERS + "b" * BLOCK_CHARACTERS
-    assert cache.unread_share(beginning + "c" * BLOCK_CHARACTERS) == 1.0
-    assert cache.unread_share(beginning + "d" * 2 * BLOCK_CHARACTERS) == pytest.approx(0.5)
+READER = Hardware(slots=2, step_ms=100.0, step_slope_ms=0.0, prefill_us=1000.0, chunk=100, cache_blocks=4)
+
+
+def test_prompts_share_the_blocks_of_their_common_beginning_and_no_others():
+    beginning = "a" * 64 + "b" * 64
+    first, second = blocks_of(beginning + "c" * 80), blocks_of(beginning + "d" * 80)
+    assert len(first) == len(second) == 3
+    assert first[:2] == second[:2]
+    assert first[2] != second[2]
+    assert blocks_of("x" + beginning) != first[:2]
+
+
+def test_the_last_token_of_a_prompt_is_always_read():
+    assert len(blocks_of("a" * 64)) == 0
+    assert len(blocks_of("a" * 68)) == 1
+
+
+def test_the_block_that_was_of_use_longest_ago_makes_room():
+    cache = PrefixCache(blocks=3)
+    cache.remember([1, 2])
+    cache.remember([3])
+    cache.remember([1, 2])
+    cache.remember([4])
+    assert cache.known_tokens([3]) == 0
+    assert cache.known_tokens([1, 2]) == 2 * BLOCK_TOKENS
+    assert cache.known_tokens([4, 1]) == 2 * BLOCK_TOKENS
+    assert cache.known_tokens([5, 1]) == 0
+
+
+def test_without_a_cache_every_prompt_is_read():
+    cache = PrefixCache(blocks=0)
+    cache.remember([1])
+    assert cache.known_tokens([1]) == 0
+
+
+def test_a_prompt_that_was_read_before_is_not_read_again_even_by_one_that_came_before_it_was_read():
+    engine = Engine(READER, now=0.0)
+    submitted(engine, [1, 1], [], prompt_tokens=60, blocks=[1, 2, 3])
+    engine.advance(100.0)
+    assert engine.meter.prompt_tokens == 120
+    assert engine.meter.tokens_read == 60 + (60 - 3 * BLOCK_TOKENS)
+
+
+def test_a_prompt_whose_reading_was_broken_off_is_known_to_nobody():
+    engine = Engine(READER, now=0.0)
+    first, _ = submitted(engine, [1, 1], [], prompt_tokens=60, blocks=[1, 2, 3])
+    engine.cancel(first, now=0.05)
+    engine.advance(100.0)
+    assert engine.meter.tokens_read == 120
