@@ -32,8 +32,9 @@ class ContenderError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """`samples_per_example`: what each of the 150 seed examples is to lead to. `cache_blocks`, `options`: the simulator's.
+    """`samples_per_example`: what each of the 150 seed examples is to lead to.
 
+    `cache_blocks`: of the endpoint. `options`: further ones for the simulator.
     `seed`: another one gives other requests and so other replies, of other lengths.
     """
 

@@ -2,12 +2,17 @@
 
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from peers import OURS
 from running import Load, Result, run
+
+from instructlab_pipeline.sdg.journal import find
+from instructlab_pipeline.sdg.rows import LAST_TRY
 
 _OUTAGE = ("--outage", "10", "30")  # seconds after the first request
 _QUEUE = "--longest-queue=16"  # with half as many requests again as there are slots, some meet a 429
@@ -19,16 +24,21 @@ _LOST_TO_CONTENT = {"empty", "not_as_asked", "not_json", "truncated"}
 
 
 def endure(load: Load, folder: Path) -> dict[str, Any]:
-    clean = run(OURS, load, folder / "clean")
+    """The three at the same time: each has an endpoint of its own, and all together leave the machine mostly idle."""
     crowded = replace(load, in_flight=load.slots * 3 // 2)
-    transport = run(OURS, replace(crowded, options=TRANSPORT), folder / "transport")
-    everything = run(OURS, replace(crowded, options=TRANSPORT + CONTENT), folder / "everything")
-    for name, result in (("clean", clean), ("transport", transport), ("everything", everything)):
+    loads = {
+        "clean": load,
+        "transport": replace(crowded, options=TRANSPORT),
+        "everything": replace(crowded, options=TRANSPORT + CONTENT),
+    }
+    with ThreadPoolExecutor(len(loads)) as threads:
+        clean, transport, everything = threads.map(lambda name: run(OURS, loads[name], folder / name), loads)
+    for name, result in zip(loads, (clean, transport, everything), strict=True):
         _print(name, result)
     return {
         **everything.figures,
         **_losses(everything),
-        "same_samples": _same_samples(clean, everything),
+        **_likeness(clean, everything),
         "clean_efficiency": clean.figures["efficiency"],
         "transport_efficiency": transport.figures["efficiency"],
         "transport_same_bytes": _samples(clean) == _samples(transport),
@@ -58,10 +68,33 @@ def _losses(result: Result) -> dict[str, Any]:
     }
 
 
-def _same_samples(clean: Result, faulty: Result) -> float:
-    """The share of the clean run's samples that came out again, byte for byte."""
+def _likeness(clean: Result, faulty: Result) -> dict[str, Any]:
+    """What of the clean run came out again, byte for byte: of all, and of the leaves that no reply was lost to."""
     before, after = _samples(clean), set(_samples(faulty))
-    return round(sum(sample in after for sample in before) / len(before), 4)
+    whole = _by_leaf(clean).keys() - _leaves_with_losses(clean, faulty)
+    return {
+        "same_samples": round(sum(sample in after for sample in before) / len(before), 4),
+        "leaves_without_loss": len(whole),
+        "same_bytes_without_loss": all(_by_leaf(clean)[leaf] == _by_leaf(faulty)[leaf] for leaf in whole),
+    }
+
+
+def _leaves_with_losses(clean: Result, faulty: Result) -> set[str]:
+    """Those of which a call got no reply of use in three tries, so that it was made with another seed."""
+    leaf_of = {
+        sha256(f"{key} {LAST_TRY - 1}".encode()).hexdigest(): record["leaf"]  # as Call.attempt_key has it
+        for name in ("samples", "evaluation", "rejected")
+        for record in _records(clean, name)
+        for key in record.get("lineage", record)["calls"]
+    }
+    return {leaf_of[key] for key in find(faulty.folder / "cache" / "journal", leaf_of.keys())}
+
+
+def _by_leaf(result: Result) -> dict[str, list[str]]:
+    samples: dict[str, list[str]] = {}
+    for line in _samples(result):
+        samples.setdefault(json.loads(line)["leaf"], []).append(line)
+    return samples
 
 
 def _samples(result: Result) -> list[str]:

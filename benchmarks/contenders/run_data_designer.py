@@ -1,7 +1,7 @@
 """NeMo Data Designer: the chains of our flows as columns, one sample a record; what a judge refuses is skipped.
 
-All records are one dataset, so that none of the three flows has to wait for another one: a record skips the columns of the
-other two.
+All records are one dataset, so that none of the three flows has to wait for another one: a record skips the columns
+of the other two.
 """
 
 import os
@@ -81,11 +81,13 @@ def _grounded() -> list[SingleColumnConfig]:
         ),
         _judge(
             "question_verdict",
-            f"{TASK}\nA text: {{{{ context.context }}}}\nAn exercise on it: {{{{ question.question }}}}\nDoes it belong to the task?",
+            f"{TASK}\nA text: {{{{ context.context }}}}\nAn exercise on it: {{{{ question.question }}}}\n"
+            "Does it belong to the task?",
         ),
         _prose(
             "answer",
-            f"{example}\nAnother text: {{{{ context.context }}}}\nNow solve this one on it: {{{{ question.question }}}}",
+            f"{example}\nAnother text: {{{{ context.context }}}}\n"
+            "Now solve this one on it: {{ question.question }}",
             skip=_unless_passed("question_verdict"),
         ),
         _judge(
@@ -100,7 +102,8 @@ def _freeform() -> list[SingleColumnConfig]:
     return [
         _structured(
             "exercise",
-            f"{TASK}\n{EXAMPLE}\nWrite one new exercise for this task, about something else. This is batch {{{{ batch }}}}.",
+            f"{TASK}\n{EXAMPLE}\n"
+            "Write one new exercise for this task, about something else. This is batch {{ batch }}.",
             {"question": TEXT},
             skip=_unless_flow("freeform"),
         ),

@@ -9,8 +9,8 @@ class Hardware:
 
     A step takes `step_ms`, and `step_slope_ms` more for each further sequence. While prompts wait to be read, each step
     also reads `chunk` of their tokens, `prefill_us` each, so that reading slows everybody's writing (chunked prefill).
-    What a prompt shares with one that was read before is not read again, as far as `cache_blocks` of 16 tokens hold it: vLLM
-    does so unless it is told otherwise, and 16,384 blocks are 32 GiB for Mixtral 8x7B (128 KiB a token).
+    What a prompt shares with one that was read before is not read again, as far as `cache_blocks` of 16 tokens hold
+    it: vLLM does so unless it is told otherwise. 16,384 blocks are 32 GiB for Mixtral 8x7B (128 KiB a token).
     `speed`: how many times faster than that everything goes.
     """
 

@@ -11,8 +11,8 @@ def statistics(engine: Engine, faults: Faults, *, counts: Counter[str], seen: Co
     """`efficiency`: the least time in which the same work could have been done, over the time that it took.
 
     `window_s` runs from the first arrival to the last end, without the seconds of an outage that lie in it: nobody can
-    use those. Tokens that were made for nobody count as work: the hardware was busy. `cached`: the share of the prompts'
-    tokens that need not be read again, which are no work.
+    use those. Tokens that were made for nobody count as work: the hardware was busy. `cached`: the share of the
+    prompts' tokens that need not be read again, which are no work.
     """
     meter, hardware = engine.meter, engine.hardware
     window_s = meter.window_s - _outage_within(faults, meter.window_s)

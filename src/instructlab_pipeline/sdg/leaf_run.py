@@ -23,6 +23,7 @@ from instructlab_pipeline.sdg.selection import Quota, Selection, select
 OPENING_SHARE = 0.6  # of what a leaf needs; the rest is planned at once, and done last
 LATER_ITEMS = 3  # a call after the first round, at most: short calls end early, and the end of a run waits for them
 LAST_ITEMS = 20  # that a leaf lacks in the end, at most, are asked for one by one: nothing else is left to wait behind
+SPARE_DEVIATIONS = 2  # that a leaf asks for beyond what it lacks in the end, so that hardly any has to ask once more
 LARGEST_ROUND = 20_000  # items; a leaf that needs more has more rounds, and memory for one of them
 EARLY_ROUNDS = 2  # that make up for the first one while the second waits
 SMALLEST_YIELD = 0.2  # a round asks for at most five times what is needed, however poor the rounds before were
@@ -206,7 +207,7 @@ class LeafRun:
         )
 
     def _plan(self, stream: str, share_of_need: float) -> list[Ask]:
-        """Calls for what is missing, and after the first rounds for some more, as chance may have it."""
+        """Calls for what is missing, and in the last rounds for some more, as chance may have it."""
         share = self._yield(stream)
         gained = self._gained(stream)
         lacking = self._wanted(stream) - gained.total()
@@ -230,10 +231,8 @@ class LeafRun:
         return min(most, LATER_ITEMS) if self._open or items > LAST_ITEMS else 1
 
     def _deviations(self) -> int:
-        """Standard deviations by which more is asked for than is likely to be needed: most where nothing follows."""
-        if len(self._rounds) < 2:
-            return 0
-        return 1 if self._open else 2
+        """Standard deviations by which more is asked for than is likely to be needed: none while something follows."""
+        return 0 if self._open or len(self._rounds) < 2 else SPARE_DEVIATIONS
 
     def _gained(self, stream: str) -> Counter[int]:
         """What settled rounds gave, by seed example."""
