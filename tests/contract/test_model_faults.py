@@ -12,8 +12,8 @@ import pytest
 from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
-from instructlab_pipeline.model.pieces import PIECE_BYTES
 from instructlab_pipeline.model.s3 import BucketSource
+from instructlab_pipeline.model.shares import FIRST, SMALLEST
 from instructlab_pipeline.s3.settings import Settings
 from servers.certificate import authority
 from servers.command import command
@@ -22,7 +22,7 @@ from servers.loopback import free_port
 from servers.s3_server import s3_server
 
 URI = "s3://models/large"
-SIZE = 2 * PIECE_BYTES + 54_321
+SIZE = FIRST + SMALLEST + 54_321
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
-from instructlab_pipeline.model.pieces import PIECE_BYTES
 from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.s3.e_tags import MEBIBYTE
 from instructlab_pipeline.s3.settings import Settings
@@ -21,7 +20,7 @@ from servers.web_proxy import web_proxy
 
 URI = "s3://models/base"
 NAMES = ("config.json", "model with spaces + ünusual & names.json", "deep/er/model.safetensors")
-CONTENT = {name: os.urandom(PIECE_BYTES + 77 if name.endswith("safetensors") else 50) for name in NAMES}
+CONTENT = {name: os.urandom(8 * MEBIBYTE + 77 if name.endswith("safetensors") else 50) for name in NAMES}
 
 
 @pytest.fixture(scope="module")

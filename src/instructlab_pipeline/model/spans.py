@@ -22,13 +22,13 @@ class Spans:
         index = bisect_right(self._spans, (position, float("inf"))) - 1
         return max(position, self._spans[index][1]) if index >= 0 else position
 
-    def missing(self, size: int, *, at_most: int) -> list[Span]:
-        """What is not there below `size`, cut at the multiples of `at_most`."""
+    def missing(self, size: int) -> list[Span]:
+        """What is not there below `size`."""
         found: list[Span] = []
         start = self.reach(0)
         while start < size:
             following = [span[0] for span in self._spans if span[0] > start]
-            end = min([size, start - start % at_most + at_most, *following])
+            end = min([size, *following])
             found.append((start, end))
             start = self.reach(end)
         return found

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ from instructlab_pipeline.publish.reference import RegistryReference, locate
 from instructlab_pipeline.publish.registry import Registry, connect
 
 REMEDY = "check the image in sdg_base_model, and that this registry's credentials may read it"
+
+RANGE_BYTES = 16 << 20  # held in memory at once by each who reads
 
 
 class Image:
@@ -31,6 +33,11 @@ class Image:
             ServiceError: the registry failed, or does not let us read.
         """
         return asyncio.run(self._layers())
+
+    def ranges(self, digest: str, start: int, end: int) -> Iterator[memoryview]:
+        """The bytes of a layer from `start` to before `end`, RANGE_BYTES at a time; nothing proves them."""
+        for front in range(start, end, RANGE_BYTES):
+            yield memoryview(self.range(digest, front, min(front + RANGE_BYTES, end)))
 
     def range(self, digest: str, start: int, end: int) -> bytes:
         """The bytes of a layer from `start` to before `end`; nothing proves them."""

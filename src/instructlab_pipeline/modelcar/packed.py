@@ -43,7 +43,7 @@ class PackedSource:
         ]
 
     def read(self, entry: Entry, start: int, end: int) -> Iterator[memoryview]:
-        yield memoryview(self._image.range(entry.version, start, end))
+        return self._image.ranges(entry.version, start, end)
 
     def is_digest(self, entry: Entry) -> bool:  # noqa: ARG002 - a layer's name is one
         return True

@@ -43,7 +43,7 @@ class RangesSource:
 
     def read(self, entry: Entry, start: int, end: int) -> Iterator[memoryview]:
         digest, place = _place(entry)
-        yield memoryview(self._image.range(digest, place + start, place + end))
+        return self._image.ranges(digest, place + start, place + end)
 
     def is_digest(self, entry: Entry) -> bool:  # noqa: ARG002 - the layers' digests are held against all files together
         return False

@@ -8,9 +8,9 @@ from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.folder import FolderSource
-from instructlab_pipeline.model.pieces import PIECE_BYTES
+from instructlab_pipeline.model.pieces import NOTE_BYTES
 
-SIZES = {"model.safetensors": 2 * PIECE_BYTES + 12345, "config.json": 17, "empty": 0}
+SIZES = {"model.safetensors": 2 * NOTE_BYTES + 12345, "config.json": 17, "empty": 0}
 
 
 class CountingSource(FolderSource):
@@ -51,7 +51,7 @@ def test_a_file_of_many_pieces_arrives_whole(folder, tmp_path):
 
 
 def test_a_fetch_that_broke_off_goes_on_inside_the_file(folder, tmp_path):
-    broken = CountingSource(f"file:{folder}", ends_after=PIECE_BYTES)
+    broken = CountingSource(f"file:{folder}", ends_after=NOTE_BYTES)
     with pytest.raises(ServiceError, match="went away"):
         fetched(broken, broken.listing(), tmp_path / "cache", Events())
     source = CountingSource(f"file:{folder}")

@@ -1,0 +1,150 @@
+"""Files fetched side by side: in pieces where the source gives out parts of them, else each as a whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event, Lock
+
+from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.model.crew import Crew, Job
+from instructlab_pipeline.model.pace import Pace
+from instructlab_pipeline.model.pieces import Part, fetch_span
+from instructlab_pipeline.model.shares import Shares
+from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource
+from instructlab_pipeline.model.spans import Span
+from instructlab_pipeline.model.whole import fetch_whole, is_whole
+
+FEWEST, MOST = 2, 16  # connections: a server nearby needs no more, an object store on a network does
+WORK = ".work"  # below the folder; where whole files come from
+
+
+@dataclass(kw_only=True)
+class Fetch:
+    """One fetch into `folder`; `total` and `done` count bytes. Several threads work on it until it is `given_up`."""
+
+    folder: Path
+    events: Events
+    total: int
+    done: int = 0
+    given_up: Event = field(default_factory=Event)
+    lock: Lock = field(default_factory=Lock)
+
+    def advance(self, num_bytes: int) -> None:
+        with self.lock:
+            self.done += num_bytes
+            self.events.progress("model", self.done, self.total, unit="B")
+
+
+def fetch_all(source: PieceSource | WholeSource, entries: Sequence[Entry], folder: Path, events: Events) -> None:
+    """Bring `entries` into `folder`, each under its own name once it is whole.
+
+    Raises:
+        SourceError, ServiceError: as the source does, or a file does not have the digest that it has to have.
+    """
+    fetch = Fetch(folder=folder, events=events, total=sum(entry.size for entry in entries))
+    pace = Pace(fewest=FEWEST, most=MOST)
+    if isinstance(source, WholeSource):
+        Crew(WholeFiles(fetch, source, entries), pace).perform()
+        return
+    pieces = Pieces(fetch, source, entries)
+    try:
+        Crew(pieces, pace).perform()
+    finally:
+        pieces.close()
+
+
+class WholeFiles:
+    def __init__(self, fetch: Fetch, source: WholeSource, entries: Sequence[Entry]) -> None:
+        self._fetch, self._source = fetch, source
+        self._left = iter(sorted(entries, key=lambda entry: -entry.size))
+
+    @property
+    def done(self) -> int:
+        return self._fetch.done
+
+    def next_job(self, _worker: int) -> Job | None:
+        entry = next(self._left, None)
+        return partial(self._bring, entry) if entry else None
+
+    def give_up(self) -> None:
+        self._fetch.given_up.set()
+
+    def _bring(self, entry: Entry) -> None:
+        fetch, target = self._fetch, self._fetch.folder / entry.name
+        path = fetch_whole(self._source, entry, fetch.folder / WORK, advance=fetch.advance, given_up=fetch.given_up)
+        if not is_whole(path, entry):
+            raise _wrong(path, self._source.uri, entry)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+class Pieces:
+    def __init__(self, fetch: Fetch, source: PieceSource, entries: Sequence[Entry]) -> None:
+        self._fetch, self._source = fetch, source
+        self._growths = [Growth(fetch, source, entry) for entry in entries]
+        self._all_there = iter([growth for growth in self._growths if not growth.left])
+        self._shares = Shares([growth.part.missing() for growth in self._growths])
+
+    @property
+    def done(self) -> int:
+        return self._fetch.done
+
+    def next_job(self, worker: int) -> Job | None:
+        if growth := next(self._all_there, None):
+            return growth.complete
+        share = self._shares.take(worker)
+        return partial(self._growths[share[0]].fetch, share[1]) if share else None
+
+    def give_up(self) -> None:
+        self._fetch.given_up.set()
+        self._source.close()
+
+    def close(self) -> None:
+        self._source.close()
+        for growth in self._growths:
+            growth.part.close()
+
+
+class Growth:
+    """One file that arrives in pieces; `left` counts the bytes that do not, and who brings the last completes it."""
+
+    def __init__(self, fetch: Fetch, source: PieceSource, entry: Entry) -> None:
+        self._fetch, self._source, self._entry = fetch, source, entry
+        self._lock = Lock()
+        self.part = Part(fetch.folder / entry.name, entry)
+        self.left = sum(end - start for start, end in self.part.missing())
+        fetch.advance(entry.size - self.left)
+
+    def fetch(self, span: Span) -> None:
+        fetch = self._fetch
+        fetch_span(self._source, self._entry, self.part, span, advance=fetch.advance, given_up=fetch.given_up)
+        with self._lock:
+            self.left -= span[1] - span[0]
+            is_last = self.left == 0
+        if is_last:
+            self.complete()
+
+    def complete(self) -> None:
+        right = self.part.is_right()
+        self.part.close()
+        self.part.forget()
+        if not right and self.part.proof.is_certain and self._source.is_digest(self._entry):
+            raise _wrong(self.part.path, self._source.uri, self._entry)
+        if not right:
+            self._tell_unproven()
+        self.part.path.replace(self._fetch.folder / self._entry.name)
+
+    def _tell_unproven(self) -> None:
+        name, version = self._entry.name, self._entry.version
+        message = f"{name} was compared by its size alone: its ETag {version} is no digest of it"
+        self._fetch.events.point("notice", message=message)
+
+
+def _wrong(path: Path, uri: str, entry: Entry) -> ServiceError:
+    """Take away what arrived."""
+    path.unlink()
+    return ServiceError(
+        f"{uri}: {entry.name}: the bytes that arrived do not match its digest", remedy="run the same command again"
+    )
