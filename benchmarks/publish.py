@@ -15,7 +15,11 @@ A model is a folder, with folders in it, and what is published has them. oras ge
 `ratio_oras` is about the first, and is the weaker claim: nearly all of that time goes into gzip. `ratio_oras_files` is
 about the second: sending against sending. No client can beat that one by more than `ratio_oras_files_possible`:
 `bound` is what the registry itself takes for these bytes, as it hashes each stream on one core and writes it down, so
-it is about the number of cores, plus what oras itself costs. The folder goes in the first round only: gzip is slow.
+it is about the number of cores, plus what oras itself costs.
+
+skopeo gets an OCI layout of the same image. `skopeo` is told to keep its digests, so that the very same image arrives;
+`skopeo gzip` is a bare `skopeo copy`, which compresses the layers on their way. What compresses goes in the first round
+only, as it is slow.
 
 benchmarks/README.md tells what the lines mean.
 """
@@ -44,8 +48,9 @@ from servers.registry import registry  # noqa: E402 - the tests' servers are no 
 
 ENVIRONMENTS = Path("runs/benchmarks/environments")
 ORAS = ("oras", "0.2.43", "publish_oras.py")
-OURS, HASHING, AGAIN, SKOPEO, BOUND = "ours", "ours hashing", "ours again", "skopeo", "bound"
-ORAS_FOLDER, ORAS_FILES = "oras", "oras files"
+OURS, HASHING, AGAIN, BOUND = "ours", "ours hashing", "ours again", "bound"
+SKOPEO, SKOPEO_GZIP, ORAS_FOLDER, ORAS_FILES = "skopeo", "skopeo gzip", "oras", "oras files"
+COMPRESSING = (SKOPEO_GZIP, ORAS_FOLDER)
 REPOSITORY = "bench/model"
 CHUNK_BYTES = 16 << 20
 _LAST_LINES = 12
@@ -98,22 +103,26 @@ class Bench:
             yield AGAIN, _timed(self._ours(f"{host}/{REPOSITORY}:latest", after_training))
         with self._registry() as host:
             yield HASHING, _timed(self._ours(f"{host}/{REPOSITORY}:latest", self.folder / f"empty-{number}"))
-        with self._registry() as host:
-            target = f"docker://{host}/{REPOSITORY}:latest"
-            yield SKOPEO, _timed(["skopeo", "copy", "--dest-tls-verify=false", f"oci:{self.layout}:latest", target])
-        if self.peer is not None:
-            for name in (ORAS_FILES, ORAS_FOLDER) if number == 0 else (ORAS_FILES,):
+        for name, argv in self._peers():
+            if number == 0 or name not in COMPRESSING:
                 with self._registry() as host:
-                    yield name, _timed(self._oras(name, f"{host}/{REPOSITORY}:latest"))
+                    yield name, _timed([str(part).replace("HOST", host) for part in argv])
         with self._registry() as host:
             yield BOUND, _timed([sys.executable, CONTENDERS / "publish_bound.py", self.trained, host, REPOSITORY])
 
     def _ours(self, reference: str, cache: Path) -> Sequence[str | Path]:
         return [sys.executable, CONTENDERS / "publish_ours.py", self.trained, reference, cache]
 
-    def _oras(self, name: str, reference: str) -> Sequence[str | Path]:
-        what = [self.model.name] if name == ORAS_FOLDER else sorted(map(str, _files(self.model)))
-        return [str(self.peer), CONTENDERS / ORAS[2], self.model.parent, reference, *what]
+    def _peers(self) -> Iterator[tuple[str, Sequence[str | Path]]]:
+        """Their commands, with HOST in the place of the registry's."""
+        target = f"HOST/{REPOSITORY}:latest"
+        copy = ["skopeo", "copy", "--dest-tls-verify=false", f"oci:{self.layout}:latest", f"docker://{target}"]
+        yield SKOPEO, [*copy, "--preserve-digests"]
+        yield SKOPEO_GZIP, copy
+        if self.peer is not None:
+            oras = [self.peer, CONTENDERS / ORAS[2], self.model.parent, target]
+            yield ORAS_FILES, [*oras, *sorted(_files(self.model))]
+            yield ORAS_FOLDER, [*oras, self.model.name]
 
     @contextmanager
     def _registry(self) -> Iterator[str]:
@@ -160,6 +169,7 @@ def _tell(costs: Mapping[str, Sequence[Cost]], total: int) -> None:
     seconds = {name: cost.seconds for name, cost in middle.items()}
     ratios = {
         "ratio_skopeo": _ratio(seconds, SKOPEO, OURS),
+        "ratio_skopeo_gzip": _ratio(seconds, SKOPEO_GZIP, OURS),
         "ratio_oras": _ratio(seconds, ORAS_FOLDER, OURS),
         "ratio_oras_files": _ratio(seconds, ORAS_FILES, OURS),
         "ratio_oras_files_possible": _ratio(seconds, ORAS_FILES, BOUND),
