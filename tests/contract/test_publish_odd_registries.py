@@ -111,6 +111,14 @@ class Contested(Layout):
         await super().tag(tag, self.theirs or manifest)
 
 
+def test_blobs_go_to_another_host_where_the_registry_sends_them_but_the_token_does_not(small, odd, tmp_path):
+    odd.redirects = True
+    facts = publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert facts["digest"] in odd.manifests
+    assert not any(line.startswith(("PATCH", "PUT /v2/org/m/blobs")) for line in odd.requests)
+    assert set(odd.shown) == {None}
+
+
 def test_proofs_are_read_page_by_page(small, odd, tmp_path):
     odd.page = 1
     publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")

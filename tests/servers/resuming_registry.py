@@ -30,7 +30,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 class ResumingRegistry:
     """`token_requests` is how many requests a token is good for; `login` is who gets one.
 
-    `redirects`: blobs are handed out by another host, which wants no token and notes in `shown` what it is shown.
+    `redirects`: blobs are taken and handed out by another host, which wants no token and notes in `shown` what it is
+    shown.
     `lacks`: what it does not have: "HEAD" (of blobs), "mount", or a path. `page`: so many referrers it tells at once.
     `stumbles`: so many manifests it finds damaged, as docker-registry does when two write the same at the same time.
     `one_scope`: its token service refuses whoever asks for more than one repository.
@@ -216,7 +217,8 @@ class ResumingRegistry:
         return web.Response(status=404) if content is None else web.Response(body=content)
 
     def _stands(self, request: web.Request, upload: str, status: int) -> web.Response:
-        location = f"/v2/{request.match_info['name']}/blobs/uploads/{upload}"
+        place = f"http://{request.host.replace(HOST, OTHER_HOST)}" if self.redirects else ""
+        location = f"{place}/v2/{request.match_info['name']}/blobs/uploads/{upload}?state=secret"
         last = max(0, len(self._uploads[upload]) - 1)
         return web.Response(status=status, headers={"Location": location, "Range": f"0-{last}"})
 

@@ -8,6 +8,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult as ResultMessage
 from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
@@ -88,6 +89,16 @@ def test_the_provenance_is_valid_slsa():
     ]
     assert message.build_definition.resolved_dependencies[1].digest["gitCommit"] == ORIGIN.commit
     assert [entry.name for entry in message.run_details.byproducts] == ["bom.cdx.json", "README.md"]
+
+
+def test_the_test_result_is_valid_for_who_knows_no_more_than_its_kind():
+    """What is ours alone, the numbers and the files that were judged, is for others to pass over."""
+    predicate = json.loads(documents()[2].content)["predicate"]
+    ours = {name: predicate.pop(name) for name in ("evaluation", "model")}
+    message = json_format.ParseDict(predicate, ResultMessage())
+    assert (message.result, list(message.passed_tests)) == ("PASSED", ["accuracy", "f1"])
+    assert message.configuration[0].digest["sha256"] == MAKING.evaluation_set
+    assert ours["model"]["files"] == FILES
 
 
 def test_the_same_run_proves_itself_with_the_same_bytes():
