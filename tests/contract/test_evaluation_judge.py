@@ -145,11 +145,14 @@ def test_errors_and_broken_connections_cost_attempts_and_no_grade(context):
 
 
 def test_a_judge_that_takes_one_request_at_a_time_costs_patience_and_no_grade(context):
-    """Seven of eight requests get 429 each time, and each of them far more often than there are attempts."""
+    """Seven of eight requests get 429 each time, so that many get it more often than there are attempts."""
+    given = evidence()
+    given = replace(given, items=given.items[:24])
     with TeacherServer(scripts=SCRIPTS, room=1, latency_s=(0.005, 0.005)) as server:
         server.retry_after = "0"
-        judge = judge_at(replace(at(server), patience=replace(HASTY, attempts=3)), at_once=8)
-        found = with_judgement(evidence(), METRICS, judge, context)
+        patience = Patience(attempts=4, first_delay_s=0.04, longest_delay_s=0.04)
+        judge = judge_at(replace(at(server), patience=patience), at_once=8)
+        found = with_judgement(given, METRICS, judge, context)
     assert None not in found.tuned.judgements.values()
     assert None not in found.preferences.values()
 
@@ -157,7 +160,7 @@ def test_a_judge_that_takes_one_request_at_a_time_costs_patience_and_no_grade(co
 def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
     with (
         TeacherServer(scripts={"mark": lambda asked: "I would rather not."}) as server,
-        pytest.raises(ServiceError, match="on not one of 60 questions two usable opinions") as caught,
+        pytest.raises(ServiceError, match="usable opinions in 0 of 120 cases") as caught,
     ):
         judged(server, context)
     assert "eval_judge_model" in caught.value.remedy
@@ -167,7 +170,7 @@ def test_a_judge_that_grades_one_model_alone_compares_nothing_and_gives_no_verdi
     """Were the metric left out instead, the others could pass without it."""
 
     def mark_the_base_alone(asked):
-        return mark(asked) if tags(asked)["answer"].startswith("w") else "I would rather not."
+        return mark(asked) if tags(asked)["answer"].strip() == "wrong" else "I would rather not."
 
     given = evidence()
     given = replace(
@@ -177,9 +180,17 @@ def test_a_judge_that_grades_one_model_alone_compares_nothing_and_gives_no_verdi
     )
     with (
         TeacherServer(scripts=SCRIPTS | {"mark": mark_the_base_alone}) as server,
-        pytest.raises(ServiceError, match="two usable opinions"),
+        pytest.raises(ServiceError, match="usable opinions in 60 of 120 cases"),
     ):
         judged(server, context, given)
+
+
+def test_a_judge_of_which_most_is_of_no_use_gives_no_verdict_on_the_rest(context):
+    """Were the few that it grades the mean, it would pass a model by three answers of sixty."""
+    kind = {f"Question {n}?" for n in range(3)}
+    scripts = {"mark": lambda asked: mark(asked) if tags(asked)["question"].strip() in kind else "Let me think."}
+    with TeacherServer(scripts=scripts) as server, pytest.raises(ServiceError, match="in 6 of 120 cases, too few"):
+        judged(server, context)
 
 
 def test_a_wrong_key_says_which_variable_holds_it(context, monkeypatch):

@@ -29,6 +29,8 @@ from instructlab_pipeline.evaluation.judge import (
 from instructlab_pipeline.evaluation.metrics import Metric, Source
 from instructlab_pipeline.stage import Context
 
+LEAST_USABLE = 0.5  # of all opinions
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
@@ -48,7 +50,7 @@ def with_judgement(evidence: Evidence, metrics: Mapping[str, Metric], judge: Jud
     """The evidence and what the judge says about it, as far as the metrics want to know.
 
     Raises:
-        ServiceError: the judge is gone or wants no request of ours, or on no item enough of use to compare the models.
+        ServiceError: the judge is gone or wants no request of ours, or most of what it says is of no use.
     """
     wanted = {metric.source for metric in metrics.values()}
     open_items = [item for item in evidence.items if not item.choices]
@@ -94,8 +96,7 @@ def _opinions(
 ) -> dict[tuple[str, str], Any]:
     """An opinion for each question, None where all attempts were in vain; equal questions are asked once.
 
-    Asked by (side, item): what has no item with an opinion on both sides compares nothing, and a metric that compares
-    nothing must not be left out of the verdict.
+    Asked by (side, item).
     """
     journal = Journal(context.cache / "judgements" / f"{judge.model.replace('/', '_')}.jsonl")
     requests = {
@@ -113,14 +114,21 @@ def _opinions(
         _ask(judge, missing, journal, context)
     known = journal.replies()
     opinions = {name: _opinion(own, known, read) for name, own in requests.items()}
-    sides = Counter(item for (_, item), opinion in opinions.items() if opinion is not None)
-    if asked and 2 not in sides.values():
+    _require_use(opinions, judge, journal)
+    return opinions
+
+
+def _require_use(opinions: Mapping[tuple[str, str], Any], judge: Judge, journal: Journal) -> None:
+    """No verdict where most is not known, or where what is known compares nothing."""
+    usable = [name for name, opinion in opinions.items() if opinion is not None]
+    compared = 2 in Counter(item for _, item in usable).values()
+    if opinions and (not compared or len(usable) < LEAST_USABLE * len(opinions)):
         raise ServiceError(
-            f"the judge {judge.model} gave on not one of {len(asked) // 2} questions two usable opinions",
+            f"the judge {judge.model} gave usable opinions in {len(usable)} of {len(opinions)} cases, too few for a "
+            "verdict",
             remedy="set eval_judge_model to a model that can reply with JSON; what it said is in "
             f"{journal.path}, which you may delete",
         )
-    return opinions
 
 
 def _opinion(requests: Sequence[Mapping[str, Any]], known: Mapping[str, Any], read: Callable[[str], Any]) -> Any:

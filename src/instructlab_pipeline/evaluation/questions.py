@@ -25,6 +25,8 @@ LEAST_CHOICES = 2
 PARAMETER = "eval_questions"
 COMPLAINTS_SHOWN = 20
 
+Asked = tuple[str, str | None, frozenset[str]]  # question, context, choices
+
 
 def own_items(paths: Iterable[str]) -> list[Item]:
     """The questions of all files, in order. Ids start with the file's name, so that they are unique over all of them.
@@ -32,23 +34,29 @@ def own_items(paths: Iterable[str]) -> list[Item]:
     Raises:
         SourceError: a file is not there, or lines of it cannot be used; all of them are named.
     """
-    items: list[Item] = []
+    items: dict[str, Item] = {}
+    asked: dict[Asked, str] = {}  # where each question stands
+    names: list[str] = []
     complaints: list[str] = []
     for path in map(Path, paths):
-        prefix = _name(path, items)
+        names.append(_name(path, names))
         for number, line in _lines(path):
-            record, complaint = _read(line)
+            place, (record, complaint) = f"{path}:{number}", _read(line)
+            if complaint is None:
+                item = _item(record, names[-1], number)
+                complaint = _twin(item, items, asked)
+                items[item.id] = item
+                asked.setdefault(_asked(item), place)
             if complaint is not None:
-                complaints.append(f"{path}:{number}: {complaint}")
-            else:
-                items.append(_item(record, prefix, number))
-        complaints += _twins(path, prefix, items)
+                complaints.append(f"{place}: {complaint}")
     if complaints:
+        more = len(complaints) - COMPLAINTS_SHOWN
+        shown = [*complaints[:COMPLAINTS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
         raise SourceError(
-            "eval_questions cannot be used:\n" + "\n".join(complaints[:COMPLAINTS_SHOWN]),
+            "eval_questions cannot be used:\n" + "\n".join(shown),
             remedy="mend these lines; docs/evaluation.md says what a line holds",
         )
-    return items
+    return list(items.values())
 
 
 def content_digest(paths: Sequence[str], *, parameter: str = PARAMETER) -> str:
@@ -63,9 +71,8 @@ def _require_files(paths: Iterable[str], parameter: str) -> None:
             raise SourceError(f"{parameter}: there is no file {path}", remedy=f"correct {parameter}")
 
 
-def _name(path: Path, before: Sequence[Item]) -> str:
+def _name(path: Path, taken: Sequence[str]) -> str:
     """`questions/` and the file's name, with a number where another file of the same name came before."""
-    taken = {item.id.rpartition("/")[0] for item in before}
     name = f"questions/{path.stem}"
     numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
     return name if name not in taken else next(other for other in numbered if other not in taken)
@@ -74,7 +81,7 @@ def _name(path: Path, before: Sequence[Item]) -> str:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     _require_files([str(path)], PARAMETER)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a text may hold the other signs that end a line
     except UnicodeDecodeError as error:
         raise SourceError(f"eval_questions: {path} is not UTF-8: {error}", remedy="save it as UTF-8") from error
     filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -130,7 +137,13 @@ def _item(record: Mapping[str, Any], prefix: str, number: int) -> Item:
     return item_of({"leaf": prefix, **record, "id": f"{prefix}/{name}", "reference": reference})
 
 
-def _twins(path: Path, prefix: str, items: Sequence[Item]) -> list[str]:
-    ids = [item.id for item in items if item.id.startswith(f"{prefix}/")]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    return [f"{path}: the id {name.removeprefix(f'{prefix}/')} is there more than once" for name in twice]
+def _twin(item: Item, items: Mapping[str, Item], asked: Mapping[Asked, str]) -> str | None:
+    """Two lines of one question would count as two proofs."""
+    if item.id in items:
+        return f"the id {item.id.rpartition('/')[2]} is there already"
+    place = asked.get(_asked(item))
+    return None if place is None else f"asks the same as {place}"
+
+
+def _asked(item: Item) -> Asked:
+    return " ".join(item.question.split()), item.context, frozenset(item.choices)

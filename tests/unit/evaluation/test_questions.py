@@ -66,8 +66,26 @@ def test_every_line_that_cannot_be_used_is_named_at_once(tmp_path):
 
 def test_an_id_that_is_there_twice_is_refused(tmp_path):
     twice = [{"question": str(number), "reference": "x", "id": "same"} for number in range(2)]
-    with pytest.raises(SourceError, match=r"mine\.jsonl: the id same is there more than once"):
+    with pytest.raises(SourceError, match=r"mine\.jsonl:2: the id same is there already"):
         own_items([write(tmp_path / "mine.jsonl", *twice)])
+
+
+def test_a_question_that_is_there_twice_is_refused_and_one_about_another_text_is_not(tmp_path):
+    first = write(tmp_path / "first.jsonl", {"question": "How deep?", "reference": "12 m"})
+    again = {"question": "How  deep? ", "reference": "12 metres"}
+    with pytest.raises(SourceError, match=r"second\.jsonl:2: asks the same as .*first\.jsonl:1"):
+        own_items([first, write(tmp_path / "second.jsonl", {**again, "context": "A well."}, again)])
+
+
+def test_more_complaints_than_a_screen_holds_are_counted(tmp_path):
+    with pytest.raises(SourceError, match=r":20: is not JSON.*\nand 5 more$"):
+        own_items([write(tmp_path / "mine.jsonl", *["no"] * 25)])
+
+
+def test_a_line_ends_with_a_newline_alone_and_a_byte_order_mark_is_none_of_it(tmp_path):
+    text = "\ufeff" + json.dumps({"question": "One\u2028two\x85?", "reference": "x"}, ensure_ascii=False) + "\r\n"
+    (tmp_path / "mine.jsonl").write_bytes(text.encode())
+    assert own_items([str(tmp_path / "mine.jsonl")])[0].question == "One\u2028two\x85?"
 
 
 def test_a_file_that_is_not_there_or_empty_or_no_text_is_refused(tmp_path):
