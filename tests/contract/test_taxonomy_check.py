@@ -2,10 +2,15 @@
 
 import json
 import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
 
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.taxonomy.check import check_path
 from servers.command import command
 from servers.git_server import GitRepository, git_daemon
 
@@ -117,6 +122,62 @@ def test_links_pipes_and_huge_files_are_faults_and_nothing_waits_for_them(taxono
         file.truncate(10 << 30)
     lines = check(taxonomy.folder).stdout.splitlines()
     assert [line.partition("/knowledge/")[2].partition("/")[0] for line in lines[:-1]] == ["huge", "link", "pipe"]
+
+
+def test_what_a_run_would_not_follow_or_take_is_told_for_a_folder_and_for_a_commit_alike(taxonomy, check):
+    leaf = taxonomy.folder / "compositional_skills"
+    other = GitRepository(leaf / "other")
+    other.commit({"qna.yaml": skill_text()})
+    (leaf / "link").symlink_to("writing")
+    taxonomy.git("-c", "advice.addEmbeddedRepo=false", "add", "-A")
+    taxonomy.git("commit", "-qm", "A link and a submodule")
+    for place in ([], ["--revision", "HEAD"]):
+        told = json.loads(check(taxonomy.folder, "--json", *place).stdout)
+        found = [(fault["path"].rpartition("/")[2], fault["code"]) for fault in told["warnings"]]
+        assert (told["num_leaves"], found) == (1, [("link", "not-followed"), ("other", "not-followed")])
+
+
+def test_a_single_file_is_judged_as_a_run_would(taxonomy, check):
+    leaf = taxonomy.folder / "compositional_skills"
+    (leaf / "writing/qna.yml").write_text(skill_text())
+    (leaf / "link").mkdir()
+    (leaf / "link/qna.yaml").symlink_to("../writing/qna.yaml")
+    for name, message in (("writing/qna.yml", "a leaf's file is named qna.yaml"), ("link/qna.yaml", "is a link")):
+        done = check(leaf / name)
+        assert (done.returncode, message in done.stdout) == (3, True)
+
+
+def test_names_that_would_break_a_line_or_steer_a_terminal_are_escaped(taxonomy, check):
+    taxonomy.commit({"knowledge/new\nline/qna.yaml": "- 1\n", "knowledge/red\x1b[31m/qna.yaml": "- 1\n"})
+    lines = [line.partition(" ")[0] for line in check(taxonomy.folder, "--revision", "HEAD").stdout.splitlines()]
+    assert lines[:-1] == [r"knowledge/new\nline/qna.yaml:1:1:", r"knowledge/red\x1b[31m/qna.yaml:1:1:"]
+
+
+@contextmanager
+def nobody():
+    """Without root's rights, which no file's mode holds."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_told():
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        (folder / "qna.yaml").write_text(skill_text())
+        (folder / "qna.yaml").chmod(0)
+        with nobody():
+            (fault,) = check_path(folder).faults
+        assert fault.message == "the file cannot be read: Permission denied"
+        (folder / "closed").mkdir(mode=0)
+        with nobody(), pytest.raises(SourceError, match=r"closed.* cannot be read: Permission denied"):
+            check_path(folder)
 
 
 def test_thousands_of_leaves_are_shared_among_processes(tmp_path, check):

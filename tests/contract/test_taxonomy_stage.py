@@ -197,7 +197,7 @@ def test_each_repository_is_fetched_once_a_commit_for_all_leaves(served, taxonom
 
 def test_faults_of_all_files_and_documents_come_at_once(taxonomy, documents, perform):
     commit = documents.git("rev-parse", "HEAD")
-    documents_of = {"a": knowledge_text(commit, patterns=["Moons.md", "*.pdf"]), "b": knowledge_text("f" * 40)}
+    documents_of = {"a": knowledge_text(commit, patterns=["Moons.md", "*.png"]), "b": knowledge_text("f" * 40)}
     taxonomy.commit({f"knowledge/{name}/qna.yaml": text for name, text in documents_of.items()})
     taxonomy.commit({"compositional_skills/writing/qna.yaml": skill_text(version=4)})
     with pytest.raises(SourceError) as refusal:
@@ -210,6 +210,7 @@ def test_faults_of_all_files_and_documents_come_at_once(taxonomy, documents, per
         "knowledge/b/qna.yaml:7:11:",
     ]
     assert "'Moons.md' matches no document; near it: moons.md" in lines[1]
+    assert "the repository holds moons.md, notes.txt, planets/mars.md" in lines[2]
     assert "has no branch, tag or commit" in lines[3]
 
 
@@ -225,7 +226,7 @@ def test_a_link_as_a_leaf_is_refused_and_links_among_documents_are_not_followed(
     (documents.folder / "passwd.md").symlink_to("/etc/passwd")
     commit = documents.commit({})
     taxonomy.commit({"knowledge/moons/qna.yaml": knowledge_text(commit, patterns=["passwd.md"])})
-    with pytest.raises(SourceError, match=r"'passwd\.md' matches no document"):
+    with pytest.raises(SourceError, match=r"'passwd\.md' matches no document; links and submodules are not followed"):
         perform(str(taxonomy.folder))
     (taxonomy.folder / "knowledge/moons/qna.yaml").unlink()
     (taxonomy.folder / "knowledge/moons/qna.yaml").symlink_to("/etc/passwd")

@@ -12,7 +12,7 @@ from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.processes import die_with_parent
 from instructlab_pipeline.taxonomy.faults import Fault
 from instructlab_pipeline.taxonomy.git import Checkout
-from instructlab_pipeline.taxonomy.leaves import colliding, is_leaf_file, misplaced
+from instructlab_pipeline.taxonomy.leaves import colliding, is_leaf_file, misplaced, not_followed
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, MAX_BYTES, read
 from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaf_files, no_file
 
@@ -49,11 +49,16 @@ def check_path(path: Path) -> Report:
     """A taxonomy, a folder in one, or a single `qna.yaml`, as it lies there.
 
     Raises:
-        SourceError: no leaf is there.
+        SourceError: no leaf is there, or a folder may not be read.
     """
     if path.is_file():
-        return _report([_checked(path.parent, path.name)], [])
-    names = list(_walk(path))
+        return _check_file(path)
+    try:
+        names, foreign = _walk(path)
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename} cannot be read: {error.strerror}", remedy="check who may read it"
+        ) from error
     whole = any((path / folder).is_dir() for folder in KINDS)
     found = [name for name in names if (is_leaf_file(name) if whole else PurePosixPath(name).name == FILE_NAME)]
     if not found:
@@ -61,9 +66,19 @@ def check_path(path: Path) -> Report:
     taken = [name for name in found if stat.S_ISREG((path / name).lstat().st_mode)]
     faults = [no_file(str(path / name)) for name in sorted(set(found) - set(taken))]
     if whole:
-        faults += [replace(fault, path=str(path / fault.path)) for fault in misplaced(names)]
+        doubts = (*misplaced(names), *not_followed(foreign))
+        faults += [replace(fault, path=str(path / fault.path)) for fault in doubts]
     check = _checked_by_many if len(taken) >= SHARED_FROM else _checked_batch
     return _report(check(path, taken), faults)
+
+
+def _check_file(path: Path) -> Report:
+    if path.is_symlink():
+        return _report([], [no_file(str(path))])
+    if path.name != FILE_NAME:
+        message = f"a leaf's file is named {FILE_NAME}"
+        return _report([], [Fault(path=str(path), line=1, column=1, message=message)])
+    return _report([_checked(path.parent, path.name)], [])
 
 
 def _report(verdicts: Iterable[Verdict], faults: list[Fault]) -> Report:
@@ -107,9 +122,14 @@ def _checked_batch(folder: Path, names: Sequence[str]) -> list[Verdict]:
 
 
 def _checked(folder: Path, name: str) -> Verdict:
-    with (folder / name).open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    return _verdict(name, data, shown=str(folder / name), above=folder.absolute().parts)
+    shown = str(folder / name)
+    try:
+        with Path(shown).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        fault = Fault(path=shown, line=1, column=1, message=f"the file cannot be read: {error.strerror}")
+        return Verdict(leaf=str(PurePosixPath(name).parent), shown=shown, usable=False, faults=(fault,))
+    return _verdict(name, data, shown=shown, above=folder.absolute().parts)
 
 
 def _verdict(path: str, data: bytes, *, shown: str, above: Sequence[str]) -> Verdict:
@@ -118,10 +138,23 @@ def _verdict(path: str, data: bytes, *, shown: str, above: Sequence[str]) -> Ver
     return Verdict(leaf=str(folder), shown=shown, usable=bool(qna.data), faults=qna.faults)
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Files and links to files by path, hidden folders and links to folders left out."""
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _walk(folder: Path) -> tuple[list[str], list[str]]:
+    """Files and links to files, by path; and the folders that are no part of this tree. Hidden folders are left out."""
+    names, foreign = [], []
+    for root, folders, files in os.walk(folder, onerror=_raise):
         below = os.path.relpath(root, folder)
-        for name in sorted(names):
-            yield name if below == "." else f"{below}/{name}"
+        head = "" if below == "." else f"{below}/"
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in visible if not _is_foreign(Path(root, name))]
+        foreign += [head + name for name in visible if name not in folders]
+        names += [head + name for name in sorted(files)]
+    return names, foreign
+
+
+def _is_foreign(folder: Path) -> bool:
+    """A link, or another repository, as a submodule is."""
+    return folder.is_symlink() or (folder / ".git").exists()
+
+
+def _raise(error: OSError) -> None:
+    raise error

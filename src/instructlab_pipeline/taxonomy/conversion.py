@@ -5,10 +5,12 @@
 
 import io
 import logging
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from instructlab_pipeline.errors import SourceError, boundary
 
@@ -23,14 +25,18 @@ RST_SETTINGS = {
     "_disable_config": True,
     "report_level": 5,
     "halt_level": 5,
+    "warning_stream": False,
     "embed_stylesheet": False,
     "doctitle_xform": False,
     "initial_header_level": 1,
     "syntax_highlight": "none",
     "math_output": "LaTeX",
 }
+AS_UTF_8 = "save it as UTF-8"
 RECOGNIZE = "a scanned document has to be recognized first"
 NOTHING = "write something into it, or leave it out of the patterns"
+NOT_UNDERSTOOD = 3  # docutils' level for a directive that it does not know; below it are what the settings forbid
+UNKNOWN_SIGN = re.compile(r"\(cid:\d+\)")  # pdfminer's word for one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +58,12 @@ def converted(path: str, data: bytes) -> Converted:
         raise SourceError(f"document {path} lies in Git LFS, which is not read", remedy="commit the file itself")
     if suffix not in AS_THEY_ARE | CONVERTERS.keys():
         raise SourceError(f"document {path} is of a kind that is not read", remedy=REMEDY)
+    if not data.strip():
+        raise SourceError(f"document {path} is empty", remedy=NOTHING)
     found = Converted(text=_decoded(path, data)) if suffix in AS_THEY_ARE else _converted(path, data, suffix)
-    if not found.text.strip():
+    if "\0" in found.text:
+        raise SourceError(f"document {path} is not UTF-8 text: it holds NUL characters", remedy=AS_UTF_8)
+    if not any(map(str.isalnum, found.text)):
         raise SourceError(f"document {path} holds no text", remedy=RECOGNIZE if suffix == ".pdf" else NOTHING)
     return found
 
@@ -62,7 +72,9 @@ def _decoded(path: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise SourceError(f"document {path} is not UTF-8 text: {error}", remedy="save it as UTF-8") from error
+        line = data[: error.start].count(b"\n") + 1
+        message = f"document {path} is not UTF-8 text: byte {data[error.start]:#04x} in line {line}"
+        raise SourceError(message, remedy=AS_UTF_8) from error
 
 
 def _converted(path: str, data: bytes, suffix: str) -> Converted:
@@ -87,6 +99,8 @@ def _from_pdf(data: bytes) -> Converted:
     logging.getLogger("pdfminer").setLevel(logging.ERROR)  # it warns of what it does all the same
     doubt = _pages_without_text(data)
     text = PdfConverter().convert(io.BytesIO(data), StreamInfo(extension=".pdf")).markdown
+    if unknown := len(UNKNOWN_SIGN.findall(text)):
+        doubt = doubt or f"{unknown} signs of fonts that do not tell which letters they are"
     return Converted(text=text.replace("\f", "\n\n"), doubt=doubt)
 
 
@@ -134,9 +148,26 @@ def _charset(data: bytes) -> str:
 
 
 def _from_rst(data: bytes) -> Converted:
-    from docutils.core import publish_string
+    from docutils.core import publish_doctree, publish_from_doctree
 
-    return _from_html(publish_string(data, writer="html5", settings_overrides=RST_SETTINGS))
+    tree = publish_doctree(data.decode("utf-8-sig"), settings_overrides=RST_SETTINGS)
+    _keep_what_was_not_understood(tree)
+    return _from_html(publish_from_doctree(tree, writer="html5", settings_overrides=RST_SETTINGS))
+
+
+def _keep_what_was_not_understood(tree: Any) -> None:
+    """Directives and roles of other programs (Sphinx) as they are written, and no complaints about them."""
+    from docutils import nodes
+
+    tree.transform_messages = []
+    for section in list(tree.findall(nodes.section)):
+        if "system-messages" in section["classes"]:
+            section.parent.remove(section)
+    for message in list(tree.findall(nodes.system_message)):
+        source = [child for child in message if isinstance(child, nodes.literal_block)]
+        message.parent.replace(message, source if message["level"] >= NOT_UNDERSTOOD else [])
+    for inline in list(tree.findall(nodes.problematic)):
+        inline.parent.replace(inline, nodes.Text(inline.astext()))
 
 
 CONVERTERS: dict[str, Callable[[bytes], Converted]] = {

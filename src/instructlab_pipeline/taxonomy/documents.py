@@ -11,6 +11,8 @@ from instructlab_pipeline.taxonomy.git_url import GitUrl, parse_beside
 from instructlab_pipeline.taxonomy.leaves import Leaf
 from instructlab_pipeline.taxonomy.patterns import matching, near_misses
 
+NUM_SHOWN = 3  # of a repository's files, where none comes near
+
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
@@ -36,7 +38,9 @@ class Shelf:
     def __init__(self, url: GitUrl, commit: str, cache: Path) -> None:
         self._repo = url.shown
         self._checkout = git.checkout(url, commit, cache)
-        self._files = {file.path: file for file in self._checkout.files() if file.is_regular}
+        files = self._checkout.files()
+        self._files = {file.path: file for file in files if file.is_regular}
+        self.others = [file.path for file in files if not file.is_regular]
         self._read: dict[str, Document] = {}
 
     @property
@@ -78,7 +82,7 @@ class Library:
         shelf = self._shelf(wanted["repo"], wanted["commit"])
         if isinstance(shelf, SourceError):
             return [], [_fault(leaf, "commit" if isinstance(shelf, git.UnknownRevisionError) else "repo", shelf)]
-        paths, faults = _chosen(leaf, shelf.paths)
+        paths, faults = _chosen(leaf, shelf)
         documents = []
         for path in paths:
             try:
@@ -97,18 +101,27 @@ class Library:
         return self._shelves[repo, commit]
 
 
-def _chosen(leaf: Leaf, paths: list[str]) -> tuple[list[str], list[Fault]]:
+def _chosen(leaf: Leaf, shelf: Shelf) -> tuple[list[str], list[Fault]]:
     """Every path that a pattern matches, once; a pattern that matches none is a fault."""
     chosen: set[str] = set()
     faults = []
     for number, pattern in enumerate(leaf.qna.data["document"]["patterns"]):
-        found = matching(pattern, paths)
+        found = matching(pattern, shelf.paths)
         if not found:
-            near = near_misses(pattern, paths)
-            hint = f"; near it: {', '.join(near)}" if near else ""
-            faults.append(leaf.qna.fault(("document", "patterns", number), f"{pattern!r} matches no document{hint}"))
+            message = f"{pattern!r} matches no document; {_hint(pattern, shelf)}"
+            faults.append(leaf.qna.fault(("document", "patterns", number), message))
         chosen.update(found)
     return sorted(chosen), faults
+
+
+def _hint(pattern: str, shelf: Shelf) -> str:
+    paths = shelf.paths
+    if matching(pattern, shelf.others):
+        return "links and submodules are not followed"
+    if near := near_misses(pattern, paths):
+        return f"near it: {', '.join(near)}"
+    more = f" and {len(paths) - NUM_SHOWN} more files" if len(paths) > NUM_SHOWN else ""
+    return f"the repository holds {', '.join(paths[:NUM_SHOWN])}{more}" if paths else "the repository holds no file"
 
 
 def _fault(leaf: Leaf, key: str, error: SourceError) -> Fault:

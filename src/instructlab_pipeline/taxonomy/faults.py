@@ -1,9 +1,12 @@
 """A fault in a file of the taxonomy: where, what, and whether the file can be used all the same."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from instructlab_pipeline.errors import SourceError
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would break the line, or steer the terminal
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -18,7 +21,8 @@ class Fault:
 
     def __str__(self) -> str:
         code = f" [{self.code}]" if self.code else ""
-        return f"{self.path}:{self.line}:{self.column}: {self.message}{code}"
+        line = f"{self.path}:{self.line}:{self.column}: {self.message}{code}"
+        return CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), line)
 
 
 def errors(faults: Iterable[Fault]) -> list[Fault]:

@@ -71,16 +71,29 @@ def misplaced(paths: Iterable[str]) -> Iterator[Fault]:
             yield Fault(path=path, line=1, column=1, message=message, code="file-name")
 
 
+def not_followed(paths: Iterable[str]) -> Iterator[Fault]:
+    """Links and submodules where folders of leaves could be; `paths` are all of a taxonomy's."""
+    for path in sorted(paths):
+        place = PurePosixPath(path)
+        if place.parts[0] in KINDS and not place.suffix:
+            message = "what lies behind a link, or in another repository, is left out; put the leaves themselves here"
+            yield Fault(path=path, line=1, column=1, message=message, code="not-followed")
+
+
 def colliding(leaves: Iterable[tuple[str, str]]) -> Iterator[Fault]:
-    """Leaves that InstructLab itself would take for one, because it joins the parts of a path by underscores.
+    """Leaves that InstructLab itself would take for one, because it joins the parts of a path by underscores; and those
+    that a clone on macOS or Windows does.
 
     `leaves` are the path of each, in order, and its file's in messages.
     """
-    first: dict[str, str] = {}
+    joined: dict[str, str] = {}
+    folded: dict[str, str] = {}
     for leaf, shown in leaves:
-        same = first.setdefault(leaf.replace("/", "_"), leaf)
-        if same != leaf:
+        if (same := joined.setdefault(leaf.replace("/", "_"), leaf)) != leaf:
             message = f"InstructLab gives this leaf the same name as {same}"
+            yield Fault(path=shown, line=1, column=1, message=message, code="colliding-name")
+        if (same := folded.setdefault(leaf.casefold(), leaf)) != leaf:
+            message = f"where names are told apart without upper case, this leaf and {same} are one"
             yield Fault(path=shown, line=1, column=1, message=message, code="colliding-name")
 
 

@@ -10,18 +10,29 @@ LIKENESS = 0.65  # difflib's ratio: one or two letters wrong in a name
 
 
 def matching(pattern: str, paths: Iterable[str]) -> list[str]:
-    """The paths that `pattern` means, in their order: `*` stays within a folder, `**` crosses any number of them."""
+    """The paths that `pattern` means, in their order: `*` stays within a folder, `**` crosses any number of them.
+
+    A path means itself, whatever brackets are in it.
+    """
     parts = [part for part in pattern.split("/") if part not in {"", "."}]
-    return [path for path in paths if _matches(parts, path.split("/"))]
+    return [path for path in paths if path == "/".join(parts) or _matches(parts, path.split("/"))]
 
 
 def near_misses(pattern: str, paths: Iterable[str]) -> list[str]:
-    """Paths that look like the pattern, the likeliest first; case and folders do not count against them."""
+    """Patterns that it may have been meant to be, the likeliest first; case and folders do not count against them."""
+    if folder := _all_of_folder(pattern, paths):
+        return [folder]
     names = {path.lower(): path for path in paths}
     wanted = pattern.lower()
     near = difflib.get_close_matches(wanted, names, n=NUM_NEAR_MISSES, cutoff=LIKENESS)
     elsewhere = [path for path in names if fnmatchcase(path.rpartition("/")[2], wanted.rpartition("/")[2])]
     return [names[path] for path in dict.fromkeys([*near, *sorted(elsewhere)])][:NUM_NEAR_MISSES]
+
+
+def _all_of_folder(pattern: str, paths: Iterable[str]) -> str:
+    """A pattern for all below the folder that `pattern` names; empty where it names none."""
+    folder = "/".join(part for part in pattern.split("/") if part not in {"", "."})
+    return f"{folder}/**" if folder and any(path.startswith(f"{folder}/") for path in paths) else ""
 
 
 def _matches(pattern: Sequence[str], parts: Sequence[str]) -> bool:

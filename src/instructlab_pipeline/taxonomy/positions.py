@@ -68,7 +68,7 @@ def load(text: str) -> Positioned:
             raise YamlFault(f"aliases make this stand for more than {MAX_NODES} values")
         return Positioned(loader.construct_document(node), node)
     except yaml.MarkedYAMLError as error:
-        raise _fault_at(f"not valid YAML: {error.problem or error.context}", error.problem_mark) from error
+        raise _fault_at(f"not valid YAML: {_problem_of(error)}", error.problem_mark) from error
     except yaml.reader.ReaderError as error:
         raise _unprintable(text, error) from error
     except (ValueError, OverflowError) as error:  # an escape for a character that does not exist
@@ -76,6 +76,12 @@ def load(text: str) -> Positioned:
         raise _fault_at(f"not valid YAML: {error}", mark) from error
     except RecursionError as error:
         raise YamlFault("nested too deeply") from error
+
+
+def _problem_of(error: yaml.MarkedYAMLError) -> str:
+    """PyYAML tells some as a half of a sentence."""
+    problem = error.problem or error.context
+    return f"{error.context}, {problem}" if error.context and str(problem).startswith("but ") else str(problem)
 
 
 class _Loader(yaml.SafeLoader):

@@ -60,7 +60,9 @@ def _decoded(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise YamlFault("the file is not UTF-8 text", line=data[: error.start].count(b"\n") + 1) from error
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise YamlFault("the file is not UTF-8 text", line=line, column=column) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -171,10 +173,26 @@ def _doubts(value: Mapping[str, Any], kind: str, folders: Sequence[str]) -> Iter
     if kind == KNOWLEDGE and FOUNDATIONAL in folders:
         message = "knowledge lies among skills; it is taken as knowledge"
         yield Complaint(path=(), message=message, code="other-kind")
+    yield from _blank_texts(value)
     yield from _repeated_questions(value["seed_examples"], kind)
     if kind == SKILL and len({"context" in example for example in value["seed_examples"]}) > 1:
         message = "some examples have a context and some have none; each context is taken as part of its question"
         yield Complaint(path=("seed_examples",), message=message, code="mixed-contexts")
+
+
+def _blank_texts(value: Any, path: shapes.Path = ()) -> Iterator[Complaint]:
+    """Nothing but spaces and line ends: InstructLab counts them as letters."""
+    match value:
+        case str():
+            if value and not value.strip():
+                message = f"{shapes.name_of(path)} holds nothing but space"
+                yield Complaint(path=path, message=message, code="blank-text")
+        case list():
+            for index, item in enumerate(value):
+                yield from _blank_texts(item, (*path, index))
+        case dict():
+            for key, item in value.items():
+                yield from _blank_texts(item, (*path, key))
 
 
 def _repeated_questions(examples: Sequence[Mapping[str, Any]], kind: str) -> Iterator[Complaint]:

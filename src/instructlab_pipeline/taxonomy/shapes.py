@@ -121,23 +121,23 @@ def complaints(shape: Shape, value: Any, path: Path = ()) -> Iterator[Complaint]
 def _about_text(shape: Text, value: Any, path: Path) -> Iterator[Complaint]:
     if not isinstance(value, str):
         hint = "" if value is None or isinstance(value, dict | list) else "; put it in quotes"
-        yield Complaint(path=path, message=f"{_name(path)} is {_kind(value)}, not text{hint}")
+        yield Complaint(path=path, message=f"{name_of(path)} is {_kind(value)}, not text{hint}")
     elif len(value) < shape.min_length:
-        yield Complaint(path=path, message=f"{_name(path)} is empty")
+        yield Complaint(path=path, message=f"{name_of(path)} is empty")
 
 
 def _about_list(shape: List, value: Any, path: Path) -> Iterator[Complaint]:
     if not isinstance(value, list):
-        yield Complaint(path=path, message=f"{_name(path)} is {_kind(value)}, not a list")
+        yield Complaint(path=path, message=f"{name_of(path)} is {_kind(value)}, not a list")
         return
     if len(value) < shape.min_items:
-        message = f"{_name(path)} has {len(value)} of the at least {shape.min_items} items that it needs"
+        message = f"{name_of(path)} has {len(value)} of the at least {shape.min_items} items that it needs"
         yield Complaint(path=path, message=message)
     seen: list[Any] = []
     for index, item in enumerate(value):
         here, known = (*path, index), _comparable(item)
         if shape.unique and known in seen:
-            yield Complaint(path=here, message=f"{_name(here)} repeats number {seen.index(known) + 1}")
+            yield Complaint(path=here, message=f"{name_of(here)} repeats number {seen.index(known) + 1}")
         seen.append(known)
         yield from complaints(shape.of, item, here)
 
@@ -156,11 +156,11 @@ def _comparable(value: Any) -> Any:
 
 def _about_record(shape: Record, value: Any, path: Path) -> Iterator[Complaint]:
     if not isinstance(value, dict):
-        yield Complaint(path=path, message=f"{_name(path)} is {_kind(value)}, not a mapping")
+        yield Complaint(path=path, message=f"{name_of(path)} is {_kind(value)}, not a mapping")
         return
     for name in shape.required:
         if name not in value:
-            yield Complaint(path=path, message=f"{name} is missing" + (f" in {_name(path)}" if path else ""))
+            yield Complaint(path=path, message=f"{name} is missing" + (f" in {name_of(path)}" if path else ""))
     known = {**shape.required, **shape.optional}
     for name, item in value.items():
         if name in known:
@@ -169,7 +169,7 @@ def _about_record(shape: Record, value: Any, path: Path) -> Iterator[Complaint]:
             yield Complaint(path=(*path, name), message=f"{name!r} is not a key that we know here", of_key=True)
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
     """For a person: `seed_examples 2`, `answer`."""
     *above, last = path or ("the file",)
     return f"{above[-1]} {last + 1}" if isinstance(last, int) else str(last)

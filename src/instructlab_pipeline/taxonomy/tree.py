@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from instructlab_pipeline.taxonomy.faults import Fault
-from instructlab_pipeline.taxonomy.git import Checkout
-from instructlab_pipeline.taxonomy.leaves import is_leaf_file, misplaced
+from instructlab_pipeline.taxonomy.git import SUBMODULE, SYMLINK, Checkout
+from instructlab_pipeline.taxonomy.leaves import is_leaf_file, misplaced, not_followed
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, MAX_BYTES
 
 WHAT_IS_A_LEAF = f"a leaf is a folder with a {FILE_NAME}, below {', '.join(KINDS)}"
@@ -18,6 +18,7 @@ def leaf_files(checkout: Checkout) -> tuple[Iterator[tuple[str, bytes]], list[Fa
     faults += [_too_large(file.path) for file in found if file.is_regular and file.size > MAX_BYTES]
     taken = [file for file in found if file.is_regular and file.size <= MAX_BYTES]
     contents = zip((file.path for file in taken), checkout.read(file.blob for file in taken), strict=True)
+    faults += not_followed(file.path for file in files if file.mode in {SYMLINK, SUBMODULE})
     return contents, [*faults, *misplaced(file.path for file in files)]
 
 

@@ -53,8 +53,9 @@ class Encoder:
         """The record as one text, and its spans to learn from.
 
         Raises:
-            ValueError: the template cannot tell whose words are whose.
+            ValueError: it is no chat, or the template cannot tell whose words are whose.
         """
+        _require_chat(record)
         messages = record["messages"]
         if record.get("unmask"):
             text = self._text(messages)
@@ -103,6 +104,14 @@ class Encoder:
         turns = [{"role": "system", "content": content} for content in system]
         text = self._text([*turns, {"role": role, "content": _PLACEHOLDER}])
         return text[: text.index(_PLACEHOLDER)]
+
+
+def _require_chat(record: Any) -> None:
+    messages = record.get("messages") if isinstance(record, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("the record has no `messages`, a list of turns")
+    if not all(isinstance(message, dict) and {"role", "content"} <= message.keys() for message in messages):
+        raise ValueError("each of the `messages` needs a `role` and a `content`")
 
 
 def supervised_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.bool_]:

@@ -73,6 +73,31 @@ def test_rst_becomes_markdown_and_reads_no_other_file():
     assert text == "# Moons\n\nIo is *one*.\n\n## Europa\n\n```\nice = True\n```"
 
 
+SPHINX = """\
+Moons
+=====
+
+See :ref:`io` and |this|.
+
+.. versionadded:: 2
+
+   Europa has ice.
+
+====  =====
+a     b
+====  ====
+1     too wide
+====  =====
+"""
+
+
+def test_what_rst_does_not_know_is_kept_as_it_is_written():
+    text = text_of("moons.rst", SPHINX.encode())
+    assert all(kept in text for kept in (":ref:`io`", "|this|", "Europa has ice.", "too wide"))
+    assert "System Message" not in text
+    assert "[" not in text
+
+
 def test_pdf_becomes_text_page_by_page():
     found = converted("moons.pdf", pdf(["Moons", "Io is one."], ["Europa has ice."]))
     assert found.text.split() == ["Moons", "Io", "is", "one.", "Europa", "has", "ice."]
@@ -87,8 +112,12 @@ def test_a_pdf_of_which_pages_are_scanned_is_told():
 @pytest.mark.parametrize(
     ("path", "data", "message"),
     [
-        ("moons.md", b" \n", "holds no text"),
-        ("moons.md", b"\xff", "is not UTF-8 text"),
+        ("moons.md", b" \n", r"moons\.md is empty"),
+        ("moons.md", "\u200b\ufeff---\n".encode(), "holds no text"),
+        ("moons.md", b"Io\nis \xff one", r"is not UTF-8 text: byte 0xff in line 2"),
+        ("moons.txt", "Io is one.".encode("utf-16"), "is not UTF-8 text: byte 0xff in line 1"),
+        ("moons.txt", "Io is one.".encode("utf-16-le"), "it holds NUL characters"),
+        ("moons.rst", "Größe\n=====\n".encode("latin-1"), r"converting document moons\.rst: 'utf-8'"),
         ("moons.md", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "lies in Git LFS"),
         ("moons.png", b"\x89PNG", "of a kind that is not read"),
         ("moons.pdf", pdf([]), "holds no text"),
@@ -96,7 +125,7 @@ def test_a_pdf_of_which_pages_are_scanned_is_told():
         ("moons.pdf", LOCKED, "it is locked with a password"),
         ("moons.html", "<p>größer</p>".encode("latin-1"), "not written in the encoding that it names, or UTF-8"),
         ("moons.html", b'<meta charset="nothing"><p>Io</p>', "not written in the encoding that it names"),
-        ("moons.pdf", b"", r"converting document moons\.pdf"),
+        ("moons.pdf", b"", r"moons\.pdf is empty"),
         ("moons.docx", b"PK no archive", r"converting document moons\.docx"),
         ("moons.docx", claiming(docx("Moons"), 600 << 20), "unpacked it has"),
         ("moons.html", b"<p></p>", "holds no text"),

@@ -67,3 +67,8 @@ def test_files_that_were_perhaps_meant_as_leaves_are_told():
         ("knowledge/a/qna.yml", "file-name"),
         ("skills/a/qna.yaml", "outside-folders"),
     ]
+
+
+def test_leaves_that_differ_in_upper_case_alone_are_told():
+    _, faults = read_leaves((f"compositional_skills/{name}/qna.yaml", skill()) for name in ("Ask", "ask", "tell"))
+    assert [(fault.path, fault.code) for fault in faults] == [("compositional_skills/ask/qna.yaml", "colliding-name")]

@@ -2,7 +2,7 @@ import pytest
 
 from instructlab_pipeline.taxonomy.patterns import matching, near_misses
 
-PATHS = [".hidden.md", "README.md", "docs/a.md", "docs/deep/b.md", "docs/deep/c.txt", "moons.md"]
+PATHS = [".hidden.md", "README.md", "docs/a.md", "docs/deep/b.md", "docs/deep/c.txt", "moons.md", "drafts/[1].md"]
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ PATHS = [".hidden.md", "README.md", "docs/a.md", "docs/deep/b.md", "docs/deep/c.
         ("./moons.md", ["moons.md"]),
         ("docs/*", ["docs/a.md"]),
         ("docs/**", ["docs/a.md", "docs/deep/b.md", "docs/deep/c.txt"]),
-        ("**/*.md", ["README.md", "docs/a.md", "docs/deep/b.md", "moons.md"]),
+        ("**/*.md", ["README.md", "docs/a.md", "docs/deep/b.md", "moons.md", "drafts/[1].md"]),
         ("docs/**/b.md", ["docs/deep/b.md"]),
         ("**/deep/*.tx?", ["docs/deep/c.txt"]),
         ("[Mm]oons.md", ["moons.md"]),
@@ -20,6 +20,7 @@ PATHS = [".hidden.md", "README.md", "docs/a.md", "docs/deep/b.md", "docs/deep/c.
         ("../*.md", []),
         ("*.pdf", []),
         ("", []),
+        ("drafts/[1].md", ["drafts/[1].md"]),
     ],
 )
 def test_a_pattern_matches_as_in_a_shell(pattern, paths):
@@ -34,4 +35,5 @@ def test_near_misses_see_past_case_folder_and_spelling():
     assert near_misses("Moons.md", PATHS) == ["moons.md"]
     assert "docs/a.md" in near_misses("a.md", PATHS)
     assert near_misses("monos.md", PATHS)[0] == "moons.md"
+    assert near_misses("docs/", PATHS) == ["docs/**"]
     assert near_misses("entirely-different.pdf", PATHS) == []

@@ -158,3 +158,21 @@ def test_a_leaf_with_and_without_contexts_is_a_warning():
     examples = skill()["seed_examples"]
     (fault,) = faults(skill(seed_examples=[{**examples[0], "context": "Given this."}, *examples[1:]]))
     assert fault.endswith("[mixed-contexts]")
+
+
+def test_a_text_of_nothing_but_space_is_doubted():
+    examples = skill()["seed_examples"]
+    value = skill(task_description=" \n", seed_examples=[{**examples[0], "answer": "\n"}, *examples[1:]])
+    assert faults(value) == [
+        "leaf/qna.yaml:3:19: task_description holds nothing but space [blank-text]",
+        "leaf/qna.yaml:6:11: answer holds nothing but space [blank-text]",
+    ]
+
+
+def test_a_second_document_is_told_in_a_whole_sentence():
+    (fault,) = faults(dumped(skill()) + b"---\na: 1\n")
+    assert fault.endswith("expected a single document in the stream, but found another document")
+
+
+def test_the_place_of_what_is_no_utf_8_is_told():
+    assert faults(b"version: 3\ncreated_by: gr\xf6\xdfer\n") == ["leaf/qna.yaml:2:15: the file is not UTF-8 text"]

@@ -77,9 +77,18 @@ def test_data_without_any_sample_that_fits_is_an_error(tmp_path, encoder):
         write(tmp_path, encoder, [chat("Too long for five?", "Yes.")], limit=5)
 
 
-def test_a_broken_record_is_named_by_its_line(tmp_path, encoder):
-    with pytest.raises(SourceError, match=r"phase_1\.jsonl, line 2"):
-        write(tmp_path, encoder, [chat("Fine?", "Yes."), {"messages": "not a chat"}])
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"messages": "not a chat"}, "the record has no `messages`, a list of turns"),
+        ({"text": "not a chat"}, "the record has no `messages`, a list of turns"),
+        (["not a chat"], "the record has no `messages`, a list of turns"),
+        ({"messages": [{"role": "user"}]}, "each of the `messages` needs a `role` and a `content`"),
+    ],
+)
+def test_a_broken_record_is_named_by_its_line_and_its_fault(tmp_path, encoder, record, reason):
+    with pytest.raises(SourceError, match=rf"phase_1\.jsonl, line 2: {reason}"):
+        write(tmp_path, encoder, [chat("Fine?", "Yes."), record])
 
 
 @pytest.mark.parametrize("name", ["meta.json", "ids.bin", "starts.npy"])
