@@ -7,7 +7,7 @@ from typing import Protocol
 
 from instructlab_pipeline.model.pace import Pace
 
-LOOK_EVERY_S = 0.4  # as long as new connections need until they run at full speed
+LOOK_EVERY_S = 0.2  # at how much has come
 CLOSE_EVERY_S = 0.1  # until all who wait for a byte have noticed
 
 Job = Callable[[], None]
