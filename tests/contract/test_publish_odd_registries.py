@@ -136,6 +136,17 @@ def test_an_upload_goes_on_however_often_it_is_cut_as_long_as_it_gets_further(od
     assert facts["digest"] in odd.manifests
 
 
+def test_a_registry_that_cannot_say_where_an_upload_stands_gets_it_from_its_start(odd, tmp_path):
+    odd.lacks = frozenset({"standing"})
+    large = finished_run(tmp_path / "run", uri="", shards=1)
+    with flaky_proxy(int(odd.host.rpartition(":")[2]), [CutsAfter(1 << 20)] * 2) as proxy:
+        odd.host = proxy.host
+        odd.log_in(tmp_path / "auth.json")
+        facts = publish(large, tmp_path / "p", f"{proxy.host}/org/m:latest")
+        assert proxy.faults == []
+    assert facts["digest"] in odd.manifests
+
+
 def test_a_registry_that_does_not_know_of_the_tls_before_it_is_used_all_the_same(small, plain, tmp_path, monkeypatch):
     """It sends clients on to http:// addresses, where the proxy before it speaks TLS alone."""
     private = authority(tmp_path)

@@ -32,9 +32,9 @@ class ResumingRegistry:
 
     `redirects`: blobs are taken and handed out by another host, which wants no token and notes in `shown` what it is
     shown.
-    `lacks`: what it does not have: "HEAD" (of blobs), "mount", or a path. `page`: so many referrers it tells at once.
-    `stumbles`: so many manifests it finds damaged, as docker-registry does when two write the same at the same time.
-    `one_scope`: its token service refuses whoever asks for more than one repository.
+    `lacks`: what it does not have: "HEAD" (of blobs), "mount", the "standing" of uploads, or a path.
+    `page`: so many referrers it tells at once. `one_scope`: its token service refuses whoever asks for more than one
+    repository. `stumbles`: so many manifests it finds damaged, as docker-registry does when two write the same one.
     """
 
     login: tuple[str, str]
@@ -190,6 +190,8 @@ class ResumingRegistry:
 
     async def _standing(self, request: web.Request) -> web.Response:
         upload = request.match_info["upload"]
+        if "standing" in self.lacks:
+            return web.Response(status=405)
         if upload not in self._uploads:
             return web.Response(status=404)
         async with self._writing[upload]:  # known only when the connection that broke is given up

@@ -1,6 +1,6 @@
 """An image in a registry: the OCI distribution specification 1.1, over one HTTP client.
 
-A blob that is there already is not sent. An upload that breaks goes on where the registry says it stands.
+A blob that is there already is not sent.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ from instructlab_pipeline.publish.transport import (
     pause,
     whole,
 )
+from instructlab_pipeline.publish.upload import CANNOT_GO_ON, Upload, begin, location_of
 
 OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL = 200, 201, 202, 204, 206
 BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 400, 401, 404
 NO_SUCH_METHOD = frozenset({405, 501})
 DOCKER_HUB_API = "registry-1.docker.io"
-CANNOT_GO_ON = frozenset({BAD_REQUEST, NOT_FOUND, 405, 416})  # answers to the rest of a broken upload: begin it again
 READABLE_TYPES = (
     MANIFEST_TYPE,
     INDEX_TYPE,
@@ -119,7 +119,7 @@ class Registry:
 
         As often as it takes, as long as the registry gets further.
         """
-        upload = _Upload(self._transport, self._root, content, sent)
+        upload = Upload(self._transport, self._root, content, sent)
         failures = 0
         while True:
             reached = upload.reached
@@ -135,15 +135,16 @@ class Registry:
                 return None
 
     async def borrow(self, descriptor: Descriptor, repository: str) -> bool:
-        request = _begin(self._root, f"?mount={descriptor.digest}&from={repository}")
+        request = begin(self._root, f"?mount={descriptor.digest}&from={repository}")
         refused = frozenset({UNAUTHORIZED, NOT_FOUND, *UNSUPPORTED})  # it is gone, or not for us: the blob can be sent
         reply = await self._transport.send(request, expected=refused | {CREATED, ACCEPTED})
         return reply.status == CREATED  # ACCEPTED: an upload was begun, which nobody will finish
 
     async def rehearse(self) -> None:
         """Begin an upload and cancel it: whether we may write here, at the price of two requests."""
-        location = _location(await self._transport.send(_begin(self._root), expected=frozenset({ACCEPTED})), self._root)
-        request = Request(method="DELETE", url=location)  # not every registry can cancel; all forget in time
+        begun = await self._transport.send(begin(self._root), expected=frozenset({ACCEPTED}))
+        place = location_of(begun, self._root)
+        request = Request(method="DELETE", url=place)  # not every registry can cancel; all forget in time
         await self._transport.send(request, expected=frozenset({OK, ACCEPTED, NO_CONTENT, *CANNOT_GO_ON}))
 
     async def tag(self, tag: str, manifest: bytes) -> None:
@@ -215,96 +216,6 @@ class Registry:
         return await self._transport.send(request, expected=frozenset({CREATED, OK, ACCEPTED}))
 
 
-class _Upload:
-    """One blob's way into the registry: begun, advanced as far as the connection holds, finished."""
-
-    def __init__(self, transport: Transport, root: str, content: Content, sent: Sent) -> None:
-        self._transport, self._root, self._content, self._sent = transport, root, content, sent
-        self._location: str | None = None
-        self._goes_on = False  # whether a part of it broke before
-        self.reached = 0  # the most bytes that the registry ever had when we went on
-
-    async def advance(self) -> None:
-        """Send what the registry does not have yet.
-
-        Raises:
-            Broken: not all of it arrived; call again.
-        """
-        start = await self._standing()
-        if start < self._content.size:
-            self._moved_to(await self._step(self._rest(start), frozenset({ACCEPTED, NO_CONTENT})))
-
-    async def finish(self, digest: str) -> None:
-        assert self._location is not None
-        mark = "&" if "?" in self._location else "?"
-        request = Request(method="PUT", url=f"{self._location}{mark}digest={digest}", headers={"Content-Length": "0"})
-        await self._step(request, frozenset({CREATED, NO_CONTENT}), again=frozenset({BAD_REQUEST}))
-
-    async def _standing(self) -> int:
-        """How many bytes the registry has; 0 of an upload that had to be begun (again)."""
-        self._goes_on = self._location is not None
-        if self._location is not None:
-            request = Request(method="GET", url=self._location)
-            reply = await self._transport.once(request, expected=frozenset({NO_CONTENT, NOT_FOUND}))
-            if reply.status == NO_CONTENT:
-                self._moved_to(reply)
-                self.reached = max(self.reached, _end(reply))
-                return _end(reply)
-        self._goes_on = False
-        self._moved_to(await self._transport.once(_begin(self._root), expected=frozenset({ACCEPTED})))
-        return 0
-
-    async def _step(self, request: Request, expected: frozenset[int], again: frozenset[int] = frozenset()) -> Reply:
-        """What the registry cannot go on with is begun again; so are the answers `again` of a new upload.
-
-        Raises:
-            SourceError: what arrived is not what was announced, because a file is not what was sealed.
-        """
-        hopeless = again | (CANNOT_GO_ON if self._goes_on else frozenset())
-        reply = await self._transport.once(request, expected=expected | hopeless)
-        if reply.status not in expected:
-            self._location = None
-            if reply.status == BAD_REQUEST:
-                await self._content.check()
-            raise Broken(f"it cannot go on with an upload (status {reply.status}{reply.complaint})")
-        return reply
-
-    def _rest(self, start: int) -> Request:
-        assert self._location is not None
-        size = self._content.size
-        place = {"Content-Range": f"{start}-{size - 1}"} if start else {}
-        return Request(
-            method="PATCH",
-            url=self._location,
-            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size - start), **place},
-            body=lambda: self._chunks(start),
-        )
-
-    async def _chunks(self, start: int) -> AsyncIterator[bytes]:
-        async for chunk in self._content.stream(start):
-            self._sent(len(chunk))
-            yield chunk
-
-    def _moved_to(self, reply: Reply) -> None:
-        self._location = _location(reply, self._root)
-
-
-def _begin(root: str, query: str = "") -> Request:
-    return Request(method="POST", url=f"{root}/blobs/uploads/{query}", headers={"Content-Length": "0"})
-
-
-def _location(reply: Reply, root: str) -> str:
-    location = reply.headers.get("Location")
-    if not location:
-        raise ServiceError(
-            "the registry began an upload without saying where", remedy="see whether it is an OCI registry"
-        )
-    place, own = urlsplit(urljoin(f"{root}/", location)), urlsplit(root)
-    if place.netloc == own.netloc:  # registries behind a proxy that ends TLS often think that they are asked without
-        place = place._replace(scheme=own.scheme)
-    return place.geturl()
-
-
 def _next_page(reply: Reply, page: str) -> str | None:
     """Where a list goes on, RFC 8288."""
     match = _NEXT_PAGE.search(reply.headers.get("Link", ""))
@@ -315,9 +226,3 @@ def _proxy(base: str) -> str | None:
     """From HTTP_PROXY, HTTPS_PROXY, NO_PROXY. aiohttp's own way would also take logins from ~/.netrc, and clash."""
     url = urlsplit(base)
     return None if proxy_bypass(str(url.hostname)) else getproxies().get(url.scheme)
-
-
-def _end(reply: Reply) -> int:
-    """Bytes held, from `Range: 0-LAST`; `0-0` is what registries say of nothing at all."""
-    last = reply.headers.get("Range", "").removeprefix("bytes=").partition("-")[2]
-    return int(last) + 1 if last.isdigit() and int(last) > 0 else 0
