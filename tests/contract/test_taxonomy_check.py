@@ -108,6 +108,14 @@ def test_a_url_is_checked_at_the_revision_asked_for(taxonomy, check):
     assert (missing.returncode, "has no branch, tag or commit 'nothing'" in missing.stderr) == (3, True)
 
 
+def test_a_commit_without_leaves_says_where_some_lie(taxonomy, check):
+    taxonomy.git("rm", "-q", LEAF)
+    taxonomy.commit({"deep/taxonomy/compositional_skills/writing/qna.yaml": skill_text()})
+    done = check(taxonomy.folder, "--revision", "main")
+    assert done.returncode == 3
+    assert "holds no leaf; deep/taxonomy/compositional_skills/writing/qna.yaml lies elsewhere" in done.stderr
+
+
 def test_what_is_not_there_is_told(tmp_path, check):
     assert (check(tmp_path).returncode, "holds no leaf" in check(tmp_path).stderr) == (3, True)
     assert (check("nothing").returncode, "there is no nothing" in check("nothing").stderr) == (2, True)
@@ -192,8 +200,8 @@ def test_thousands_of_leaves_are_shared_among_processes(tmp_path, check):
 
 
 def test_diff_lists_what_was_added_changed_and_deleted_committed_or_not(taxonomy, diff):
-    names = ["added", "again", "changed", "deleted", "gone", "new", "same"]
-    taxonomy.commit({f"compositional_skills/{name}/qna.yaml": skill_text() for name in names[1:5]})
+    names = ["again", "changed", "deleted", "gone", "same"]
+    taxonomy.commit({f"compositional_skills/{name}/qna.yaml": skill_text() for name in names})
     base = taxonomy.git("rev-parse", "HEAD")
     taxonomy.git("tag", "start")
     leaf = taxonomy.folder / "compositional_skills"
@@ -205,6 +213,7 @@ def test_diff_lists_what_was_added_changed_and_deleted_committed_or_not(taxonomy
     (leaf / "new/qna.yaml").write_text(skill_text())
     taxonomy.git("rm", "--quiet", "--cached", "compositional_skills/again/qna.yaml")
     (leaf / "again/qna.yaml").write_text(skill_text(task_description="Do it again."))
+    (leaf / "same/qna.yaml").chmod(0o755)
     expected = {
         "added": ["compositional_skills/added", "compositional_skills/new"],
         "changed": ["compositional_skills/again", "compositional_skills/changed"],

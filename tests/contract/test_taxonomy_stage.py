@@ -312,6 +312,13 @@ def test_a_server_that_is_gone_is_a_service_error():
         fingerprint(f"git://127.0.0.1:{free_port()}/taxonomy", None)
 
 
+def test_a_document_s_server_that_is_gone_is_told_with_the_line_that_names_it(taxonomy, documents, perform):
+    repo = f"git://127.0.0.1:{free_port()}/documents"
+    taxonomy.commit({"knowledge/moons/qna.yaml": knowledge_text(documents.git("rev-parse", "HEAD"), repo=repo)})
+    with pytest.raises(ServiceError, match=r"knowledge/moons/qna\.yaml:6:9: git://.* could not be fetched"):
+        perform(str(taxonomy.folder))
+
+
 def test_a_server_that_gives_out_no_single_commits_is_read_whole(served, taxonomy, documents, perform):
     old = taxonomy.git("rev-parse", "HEAD")
     taxonomy.commit({"README.md": "More."})

@@ -89,4 +89,4 @@ def _pairs(fields: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def _run(folder: Path, command: Sequence[str]) -> bytes:
-    return git(["--no-optional-locks", "-C", str(folder), *command])
+    return git(["--no-optional-locks", "-c", "core.fileMode=false", "-C", str(folder), *command])

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.processes import die_with_parent
-from instructlab_pipeline.taxonomy.faults import Fault
+from instructlab_pipeline.taxonomy.faults import Fault, errors
 from instructlab_pipeline.taxonomy.git import Checkout
-from instructlab_pipeline.taxonomy.leaves import colliding, is_leaf_file, misplaced, not_followed
+from instructlab_pipeline.taxonomy.leaves import OUTSIDE, colliding, is_leaf_file, misplaced, not_followed
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, MAX_BYTES, read
 from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaf_files, no_file
 
@@ -39,9 +39,17 @@ class Verdict:
 
 
 def check_commit(checkout: Checkout) -> Report:
-    """All leaves of a commit."""
+    """All leaves of a commit.
+
+    Raises:
+        SourceError: it has none.
+    """
     contents, faults = leaf_files(checkout)
-    verdicts = (_verdict(path, data, shown=path, above=()) for path, data in contents)
+    verdicts = [_verdict(path, data, shown=path, above=()) for path, data in contents]
+    if not verdicts and not errors(faults):
+        elsewhere = [fault.path for fault in faults if fault.code == OUTSIDE]
+        hint = f"; {elsewhere[0]} lies elsewhere" if elsewhere else ""
+        raise SourceError(f"commit {checkout.commit} holds no leaf{hint}", remedy=WHAT_IS_A_LEAF)
     return _report(verdicts, faults)
 
 

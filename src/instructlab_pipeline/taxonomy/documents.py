@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.taxonomy import git
 from instructlab_pipeline.taxonomy.conversion import MAX_BYTES, converted
 from instructlab_pipeline.taxonomy.faults import Fault
@@ -79,7 +79,11 @@ class Library:
             ServiceError: a server did not answer.
         """
         wanted = leaf.qna.data["document"]
-        shelf = self._shelf(wanted["repo"], wanted["commit"])
+        try:
+            shelf = self._shelf(wanted["repo"], wanted["commit"])
+        except ServiceError as error:
+            where = leaf.qna.fault(("document", "repo"), error.message)
+            raise ServiceError(str(where), remedy=error.remedy) from error
         if isinstance(shelf, SourceError):
             return [], [_fault(leaf, "commit" if isinstance(shelf, git.UnknownRevisionError) else "repo", shelf)]
         paths, faults = _chosen(leaf, shelf)

@@ -27,7 +27,7 @@ SAFE_ENVIRONMENT = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "LC_ALL": "C",
 }
-SSH_COMMAND = "ssh -o BatchMode=yes -o ConnectTimeout=20"
+SSH_COMMAND = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=20 -o ServerAliveCountMax=3"
 # git sets these for its hooks; they would lead our commands to another repository.
 FOREIGN_VARIABLES = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"})
 

@@ -61,7 +61,7 @@ def explained(complaint: str, url: GitUrl) -> PipelineError:
 
 def _remedy_for_missing(url: GitUrl) -> str:
     if url.local:
-        return f"check the path, and that it is a repository: git -C {url.shown.removeprefix('file:')} log"
+        return "check the path: it has to be the folder of the repository itself, which holds .git"
     return "check the URL, the commit, and that you may see the repository"
 
 

@@ -98,7 +98,8 @@ def _remote(parts: SplitResult) -> GitUrl:
         raise SourceError(f"{parts.scheme}://{host} is not a place that git is let go to", remedy=REMEDY)
     name = user.partition(":")[0]
     keeps_name = name and parts.scheme == "ssh"
-    address = urlunsplit(parts._replace(netloc=f"{name}@{host}" if keeps_name else host))
+    path = parts.path.rstrip("/")  # so that one repository has one name
+    address = urlunsplit(parts._replace(netloc=f"{name}@{host}" if keeps_name else host, path=path))
     authorization = _basic(*_name_and_password(user)) if user and parts.scheme in HTTP_SCHEMES else ""
     return GitUrl(address=address, shown=address, authorization=authorization)
 

@@ -11,6 +11,7 @@ from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
 
 GROUNDED = "grounded"
 FREEFORM = "freeform"
+OUTSIDE = "outside-folders"  # the code of a fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def misplaced(paths: Iterable[str]) -> Iterator[Fault]:
         parts = PurePosixPath(path).parts
         if parts[-1] == FILE_NAME and not is_leaf_file(path):
             message = f"the file is left out: leaves lie below {', '.join(KINDS)}"
-            yield Fault(path=path, line=1, column=1, message=message, code="outside-folders")
+            yield Fault(path=path, line=1, column=1, message=message, code=OUTSIDE)
         elif parts[0] in KINDS and parts[-1] != FILE_NAME and PurePosixPath(path).suffix in {".yaml", ".yml"}:
             message = f"the file is left out: a leaf's file is named {FILE_NAME}"
             yield Fault(path=path, line=1, column=1, message=message, code="file-name")

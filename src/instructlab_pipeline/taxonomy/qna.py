@@ -5,6 +5,7 @@ and we doubt is a warning with a code. A good file in plain YAML is accepted wit
 which take fifty times as long and are needed only to explain.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ FOUNDATIONAL = "foundational_skills"  # unknown to the schema, which tells by wh
 KINDS = {"knowledge": KNOWLEDGE, "compositional_skills": SKILL, FOUNDATIONAL: SKILL}  # by folder
 MAX_BYTES = 1 << 20  # a hundred times what people write
 MAX_FAULTS = 100  # a file; whoever has mended those sees the next
+A_COMMIT = re.compile(r"[0-9a-fA-F]{7,64}")
 LINT_RULES = "{extends: relaxed, rules: {line-length: disable}}"  # InstructLab's own
 
 
@@ -173,6 +175,9 @@ def _doubts(value: Mapping[str, Any], kind: str, folders: Sequence[str]) -> Iter
     if kind == KNOWLEDGE and FOUNDATIONAL in folders:
         message = "knowledge lies among skills; it is taken as knowledge"
         yield Complaint(path=(), message=message, code="other-kind")
+    if kind == KNOWLEDGE and not A_COMMIT.fullmatch(value["document"]["commit"].strip()):
+        message = "this is no commit but a name that can move to other documents; write the commit's number"
+        yield Complaint(path=("document", "commit"), message=message, code="moving-commit")
     yield from _blank_texts(value)
     yield from _repeated_questions(value["seed_examples"], kind)
     if kind == SKILL and len({"context" in example for example in value["seed_examples"]}) > 1:

@@ -33,6 +33,10 @@ def test_a_remote_url_goes_to_git_as_it_is(url):
     assert (parsed.address, parsed.shown, parsed.local, parsed.authorization) == (url, url, False, "")
 
 
+def test_one_repository_has_one_address():
+    assert parse("https://host/org/repo/").address == parse("https://host/org/repo").address
+
+
 def test_a_password_is_neither_shown_nor_in_the_address():
     parsed = parse("https://me:s%40cret@host:8443/org/repo")
     assert parsed.address == parsed.shown == "https://host:8443/org/repo"

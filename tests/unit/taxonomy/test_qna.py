@@ -160,6 +160,12 @@ def test_a_leaf_with_and_without_contexts_is_a_warning():
     assert fault.endswith("[mixed-contexts]")
 
 
+def test_documents_of_a_branch_or_tag_are_doubted():
+    value = knowledge(document=knowledge()["document"] | {"commit": "main"})
+    (fault,) = faults(value, "knowledge")
+    assert fault.startswith("leaf/qna.yaml:7:11: this is no commit but a name that can move")
+
+
 def test_a_text_of_nothing_but_space_is_doubted():
     examples = skill()["seed_examples"]
     value = skill(task_description=" \n", seed_examples=[{**examples[0], "answer": "\n"}, *examples[1:]])
