@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import unused_port
 
 from instructlab_pipeline.errors import ServiceError, UsageError
@@ -144,17 +145,22 @@ def test_errors_and_broken_connections_cost_attempts_and_no_grade(context):
     assert comparison.grades == judged_without_faults(context).grades
 
 
-def test_a_judge_that_takes_one_request_at_a_time_costs_patience_and_no_grade(context):
-    """Seven of eight requests get 429 each time, so that many get it more often than there are attempts."""
-    given = evidence()
-    given = replace(given, items=given.items[:24])
-    with TeacherServer(scripts=SCRIPTS, room=1, latency_s=(0.005, 0.005)) as server:
-        server.retry_after = "0"
-        patience = Patience(attempts=4, first_delay_s=0.04, longest_delay_s=0.04)
-        judge = judge_at(replace(at(server), patience=patience), at_once=8)
-        found = with_judgement(given, METRICS, judge, context)
+class Unfair(TeacherServer):
+    """Turns the first requests about one of the questions away, and takes all others."""
+
+    async def _answer(self, request, asked, digest):
+        if tags(asked)["question"].strip() == "Question 7?" and self._seen[digest] <= 9:
+            return web.json_response({"error": {"message": "too many requests"}}, status=429)
+        return await super()._answer(request, asked, digest)
+
+
+def test_a_judge_that_takes_others_first_costs_patience_and_no_grade(context):
+    with Unfair(scripts=SCRIPTS, latency_s=(0.01, 0.01)) as server:
+        patience = Patience(attempts=4, first_delay_s=0.02, longest_delay_s=0.02)
+        judge = judge_at(replace(at(server), patience=patience), at_once=3)
+        found = with_judgement(evidence(), METRICS, judge, context)
+        assert max(server.answered.values()) == 1
     assert None not in found.tuned.judgements.values()
-    assert None not in found.preferences.values()
 
 
 def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
