@@ -21,20 +21,33 @@ from instructlab_pipeline.processes import run_worker
 from instructlab_pipeline.stage import Context
 
 EXTRA = "instructlab-pipeline[lm-eval]"
+PARAMETER = "eval_lm_eval_tasks"
+_DEFINING = frozenset({"task", "group", "include"})
 _UNKNOWN = "N/A"  # what lm-eval writes for an error that it cannot estimate
 
 
 def require_tasks(paths: Sequence[str]) -> None:
-    """Refuse what lm-eval could only fail at.
+    """Refuse what lm-eval could only fail at, after all the training.
 
     Raises:
-        UsageError: lm-eval is not installed. SourceError: a file is not there.
+        UsageError: lm-eval is not installed. SourceError: a file is not there, or is no task, or its data is not there.
     """
     if not paths:
         return
     if importlib.util.find_spec("lm_eval") is None:
         raise UsageError("eval_lm_eval_tasks needs lm-eval, which is not installed", remedy=f"pip install '{EXTRA}'")
-    content_digest(paths, parameter="eval_lm_eval_tasks")
+    require_task_files(paths)
+
+
+def require_task_files(paths: Sequence[str]) -> None:
+    """Raises: see `require_tasks`."""
+    content_digest(paths, parameter=PARAMETER)
+    faults = [f"{path}: {fault}" for path in paths if (fault := _fault(Path(path))) is not None]
+    if faults:
+        raise SourceError(
+            f"{PARAMETER} cannot be used:\n" + "\n".join(faults),
+            remedy="mend these files; lm-evaluation-harness describes them in docs/new_task_guide.md",
+        )
 
 
 def task_results(
@@ -62,6 +75,39 @@ def measured(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float |
     return {task: dict(_metrics(values)) for task, values in sorted(record["results"].items())}
 
 
+def _fault(path: Path) -> str | None:
+    """What can be told of a task file without lm-eval, which takes long to start."""
+    import yaml
+
+    class Tolerant(yaml.SafeLoader):
+        """Passes over the functions that a task may name (`!function`)."""
+
+    Tolerant.add_multi_constructor("!", lambda *_: None)
+    try:
+        task = yaml.load(path.read_bytes(), Tolerant)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        return f"is not YAML: {' '.join(str(error).split())}"
+    if not isinstance(task, dict) or task.keys().isdisjoint(_DEFINING):
+        return "defines no task: one mapping with the key task is expected"
+    settings = task.get("dataset_kwargs")
+    files = settings.get("data_files") if isinstance(settings, dict) else None
+    absent = [name for name in _names(files) if not _is_there(name)]
+    return f"its data is not there: {', '.join(absent)}" if absent else None
+
+
+def _names(files: Any) -> list[str]:
+    """`data_files` as datasets takes it: a path, several, or either by split."""
+    if isinstance(files, dict):
+        return [name for each in files.values() for name in _names(each)]
+    if isinstance(files, list):
+        return [name for each in files for name in _names(each)]
+    return [files] if isinstance(files, str) else []
+
+
+def _is_there(name: str) -> bool:
+    return "*" in name or "://" in name or Path(name).exists()
+
+
 def _metrics(values: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float | None]]]:
     for key, value in values.items():
         metric, _, chosen = key.partition(",")
@@ -81,7 +127,7 @@ def _both(found: Mapping[str, Any], task: str, metric: str) -> dict[str, Any]:
 
 
 def _results(candidate: Candidate, paths: Sequence[str], batch_size: int, context: Context) -> Any:
-    digest = content_digest(paths, parameter="eval_lm_eval_tasks")
+    digest = content_digest(paths, parameter=PARAMETER)
     kept = context.cache / "lm_eval" / f"{candidate.digest}-{digest}.json"
     if not kept.exists():
         write_atomically(kept, json.dumps(_run(candidate, paths, batch_size, context)))

@@ -8,7 +8,7 @@ import pytest
 from instructlab_pipeline.artifacts import seal
 from instructlab_pipeline.errors import SourceError, UsageError
 from instructlab_pipeline.evaluation.candidate import base_candidate, tuned_candidate
-from instructlab_pipeline.evaluation.lm_eval import measured, require_tasks, task_results
+from instructlab_pipeline.evaluation.lm_eval import measured, require_task_files, require_tasks, task_results
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
 from servers.tiny_model import write_tiny_model
@@ -80,3 +80,26 @@ def test_a_task_of_ones_own_is_run_on_both_models_and_kept(tmp_path):
 def test_a_task_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises((SourceError, UsageError), match="eval_lm_eval_tasks"):
         require_tasks((str(tmp_path / "absent.yaml"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("task: [x\nfoo: }", "is not YAML: .*line 2, column 4"),
+        ("- task: a", "defines no task"),
+        ("", "defines no task"),
+        ("metric_list: []", "defines no task"),
+        ("task: a\ndataset_kwargs: {data_files: {test: [/absent.jsonl]}}", "its data is not there: /absent.jsonl"),
+    ],
+)
+def test_a_task_file_that_can_only_fail_is_named_before_anything_is_spent(tmp_path, text, fault):
+    path = tmp_path / "task.yaml"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=rf"task\.yaml: {fault}"):
+        require_task_files((str(path),))
+
+
+def test_task_files_may_name_functions_and_data_that_is_found_by_a_pattern(tmp_path):
+    path = tmp_path / "task.yaml"
+    path.write_text("task: a\ndoc_to_text: !function utils.text\ndataset_kwargs: {data_files: 'data/*.jsonl'}\n")
+    require_task_files((str(path),))
