@@ -117,6 +117,25 @@ def test_a_file_that_changed_after_it_was_sealed_is_found_though_its_digest_is_r
     assert not any("PUT /v2/org/changed/manifests" in line for line in server.requests())
 
 
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize(("left_bytes", "complaint"), [(None, "No such file"), (1 << 20, "was changed after")])
+def test_a_file_that_is_gone_or_cut_is_named_and_not_the_registry(server, tmp_path, remembered, left_bytes, complaint):
+    context = context_in(tmp_path / "publish")
+    inputs = finished_run(tmp_path / "run", uri=f"oci:{tmp_path / 'before'}:latest", shards=1)
+    if remembered:
+        run(inputs, context)
+    path = inputs.train_phase_2 / "model" / "shards" / "part-0.bin"
+    path.chmod(0o644)
+    if left_bytes is None:
+        path.unlink()
+    else:
+        os.truncate(path, left_bytes)
+    for uri in (f"{server.host}/org/gone:latest", f"oci:{tmp_path / 'after'}:latest"):
+        with pytest.raises(SourceError, match=complaint) as caught:
+            run(replace(inputs, output_oci_model_uri=uri), context)
+        assert str(path) in caught.value.message
+
+
 @pytest.fixture
 def tokens(tmp_path, monkeypatch):
     """A registry that asks for bearer tokens."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.errors import SourceError, boundary
 from instructlab_pipeline.publish.steps import in_steps
 
 CHUNK_BYTES = 1 << 20
+UNREADABLE = "see whether the file is there and its disk is well, then run the same command again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,15 @@ class Blob:
             yield chunk
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
-        """The bytes from `start` on, none of the chunks empty."""
+        """The bytes from `start` on, none of the chunks empty.
+
+        Raises:
+            SourceError: a file cannot be read, or is shorter than it was when it was sealed.
+        """
         for piece in self.pieces:
             size = _size(piece)
             if start < size:
-                yield from [piece[start:]] if isinstance(piece, bytes) else _read(piece.path, start)
+                yield from [piece[start:]] if isinstance(piece, bytes) else _read(piece, start)
             start = max(0, start - size)
 
     def _hashing(self) -> Generator[None, None, str]:
@@ -78,18 +83,31 @@ def _size(piece: Piece) -> int:
 
 def _check(file: SealedFile) -> Generator[None, None, None]:
     own = hashlib.sha256()
-    for chunk in _read(file.path, 0):
+    for chunk in _read(file, 0):
         own.update(chunk)
         yield
     if own.hexdigest() != file.sha256:
-        raise SourceError(
-            f"{file.path} was changed after it was sealed",
-            remedy=f"delete {file.path.parent} and run again: the stage that made it makes it anew",
-        )
+        raise _changed(file)
 
 
-def _read(path: Path, start: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while chunk := file.read(CHUNK_BYTES):
+def _read(file: SealedFile, start: int) -> Iterator[bytes]:
+    """As many bytes as were sealed, as they are announced before the first one is sent.
+
+    Raises:
+        SourceError: it cannot be read, or is shorter now.
+    """
+    left = file.size - start
+    with boundary(SourceError, "reading the model", remedy=UNREADABLE), file.path.open("rb") as stream:
+        stream.seek(start)
+        while left > 0 and (chunk := stream.read(min(CHUNK_BYTES, left))):
+            left -= len(chunk)
             yield chunk
+    if left > 0:
+        raise _changed(file)
+
+
+def _changed(file: SealedFile) -> SourceError:
+    return SourceError(
+        f"{file.path} was changed after it was sealed",
+        remedy=f"delete {file.path.parent} and run again: the stage that made it makes it anew",
+    )

@@ -206,21 +206,32 @@ class _Packed:
         return self.memory.digest(self.layer) or await self.check()
 
     async def check(self) -> str:
-        self._hashing = self._hashing or asyncio.create_task(self._hashed())
-        return await self._hashing
+        return await self._begin_hashing()
 
     async def stream(self, start: int = 0) -> AsyncIterator[bytes]:
         """From the first byte on, hashing goes on beside sending, where it is needed."""
         if self.memory.digest(self.layer) is None:
-            self._hashing = self._hashing or asyncio.create_task(self._hashed())
+            self._begin_hashing()
         async for chunk in self.layer.blob.stream(start):
             yield chunk
+
+    def _begin_hashing(self) -> asyncio.Task[str]:
+        if self._hashing is None:
+            self._hashing = asyncio.create_task(self._hashed())
+            self._hashing.add_done_callback(_noted)
+        return self._hashing
 
     async def _hashed(self) -> str:
         async with self.cores:
             digest = await self.layer.blob.digest()
         self.memory.keep(self.layer.identity, digest)
         return digest
+
+
+def _noted(hashing: asyncio.Task[str]) -> None:
+    """A file that cannot be read may already have ended the sending of it, so that nobody asks for the digest."""
+    if not hashing.cancelled():
+        hashing.exception()
 
 
 def _described(digest: str, layer: Layer) -> Descriptor:

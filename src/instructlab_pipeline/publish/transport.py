@@ -126,6 +126,8 @@ class Transport:
         except aiohttp.ClientSSLError as error:
             raise self._untrusted(error) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error.__cause__, PipelineError):  # of the body, which could not be read
+                raise error.__cause__ from None
             raise Broken(_reason(error)) from None
 
     def _headers(self, request: Request, authorization: str | None = None) -> dict[str, str]:

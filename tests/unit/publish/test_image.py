@@ -28,7 +28,11 @@ def sealed_file(path: Path, content: bytes) -> SealedFile:
     return SealedFile(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-names = st.from_regex(r"[a-z0-9 é水]{1,8}(/[a-z0-9]{1,60}){0,3}(/[a-z]{200})?", fullmatch=True)
+names = st.builds(
+    str.__add__,
+    st.from_regex(r"[a-z0-9 é水]{1,8}(/[a-z0-9]{1,60}){0,3}", fullmatch=True),
+    st.sampled_from(["", f"/{'f' * 200}"]),
+)
 
 
 @given(st.dictionaries(names, st.binary(max_size=1500), min_size=1, max_size=5))
