@@ -193,7 +193,7 @@ class Ledger:
                     "key": visit.key,
                     "asked_anew": visit.asked_anew,
                     "prompt": visit.call and list(visit.call.messages),
-                    "reply": visit.reply and asdict(visit.reply),
+                    "reply": visit.reply and visit.reply._asdict(),
                 }
                 for visit in visits(record, origin)
             ],

@@ -65,7 +65,7 @@ class Endpoint:
         """
         content = self._content("POST", outcome)
         try:
-            return _reply(json.loads(content))
+            return _reply(json.loads(content.decode()))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise Unsteady(f"{shown(self.url)} answered something other than a chat completion") from error
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ALL_KINDS = (*KINDS, MULTIPLE_CHOICE)
 BUILT_IN = Path(__file__).parent / "flows"
+_MARKS = ("{{", "{%", "{#")  # of templates
 BEST_SCORE, WORST_SCORE = 5, 1
 
 
@@ -63,12 +64,10 @@ class Step:
     @cached_property
     def _templates(self) -> "tuple[Template | str, Template]":
         """The system's template, or its text where it is always the same, and the prompt's."""
-        from jinja2.meta import find_undeclared_variables
-
         environment = template_environment(self.system, self.prompt)
-        system = environment.from_string(self.system)
-        is_fixed = not find_undeclared_variables(environment.parse(self.system))
-        return system.render().strip() if is_fixed else system, environment.from_string(self.prompt)
+        is_fixed = not any(mark in self.system for mark in _MARKS)
+        system = self.system.strip() if is_fixed else environment.from_string(self.system)
+        return system, environment.from_string(self.prompt)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,12 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from zlib import crc32
 
 from instructlab_pipeline.errors import ServiceError
-from instructlab_pipeline.sdg.calls import ENCODER, Reply
+from instructlab_pipeline.sdg.calls import Reply
 from instructlab_pipeline.sdg.places import Places
 
 KEY_LENGTH = 64
@@ -37,8 +38,8 @@ _HEAD = _CHECKSUM_LENGTH + 1 + KEY_LENGTH + 1
 
 
 def encode(key: str, reply: Reply) -> bytes:
-    fields = {name: getattr(reply, name) for name in Reply.__slots__}
-    content = f"{key} {ENCODER.encode(fields)}".encode()
+    numbers = f'"tokens_in": {reply.tokens_in}, "tokens_out": {reply.tokens_out}, "retries": {reply.retries}'
+    content = f'{key} {{"text": {quoted(reply.text)}, "finish": {quoted(reply.finish)}, {numbers}}}'.encode()
     return b"%08x %s\n" % (crc32(content), content)
 
 

@@ -6,7 +6,7 @@ is the one that the sample carries is therefore the very prompt that the teacher
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from instructlab_pipeline.sdg.calls import Call, Reply
@@ -103,7 +103,7 @@ def _first_row(record: Mapping[str, Any], leaf: Leaf) -> Row:
 def _asked(key: str, row: Row, origin: Origin, *, models: Mapping[str, str]) -> tuple[Call, Row] | None:
     """The call that has this key, and the row as it made it: with its first seed or with another."""
     for tries in (0, LAST_TRY):
-        trying = replace(row, tries=tries)
+        trying = row._replace(tries=tries)
         call = call_of(origin.flow, origin.leaf, trying, models=models, random_seed=origin.random_seed)
         if call.key == key:
             return call, trying

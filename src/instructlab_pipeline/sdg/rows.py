@@ -1,9 +1,10 @@
 """A row on its way from a planned call to a sample. Pure: a reply in, the rows that follow from it out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from instructlab_pipeline.likeness import bare
 from instructlab_pipeline.sdg.calls import REFUSED, Call
@@ -14,6 +15,7 @@ from instructlab_pipeline.sdg.replies import BadReply
 
 EVALUATION, TRAINING = "evaluation", "training"
 LAST_TRY = 3  # with another seed; those before ask for the same once more, so that what was broken on its way heals
+NOTHING_YET: Mapping[str, Any] = MappingProxyType({})
 ACCIDENTS = {"empty", "not_json", "truncated"}  # reasons that may be the endpoint's; others are the model's
 
 
@@ -34,16 +36,15 @@ class Ask:
     before: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """`place` orders rows whatever the order of replies: round, planned call, then an index for each fan-out."""
 
     place: tuple[int, ...]
     ask: Ask
     step: int = 0
     tries: int = 0
-    fields: Mapping[str, str] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
+    fields: Mapping[str, str] = NOTHING_YET
+    scores: Mapping[str, float] = NOTHING_YET
     calls: tuple[str, ...] = ()
 
     @property
@@ -102,7 +103,7 @@ def next_try(row: Row, bad: BadReply, *, finish: str) -> Row | None:
     if row.tries == LAST_TRY or finish == REFUSED:
         return None
     may_heal = bad.reason in ACCIDENTS and finish != "length"
-    return replace(row, tries=row.tries + 1 if may_heal else LAST_TRY)
+    return row._replace(tries=row.tries + 1 if may_heal else LAST_TRY)
 
 
 def advance(
@@ -110,7 +111,7 @@ def advance(
 ) -> list[Row | Rejected]:
     """What follows from a parsed reply: the row at its next step, or one row for each item, or its rejection."""
     step = flow.steps[row.step]
-    moved = replace(row, step=row.step + 1, tries=0, calls=(*row.calls, key))
+    moved = row._replace(step=row.step + 1, tries=0, calls=(*row.calls, key))
     if step.each:
         items = (item if isinstance(item, dict) else {str(step.item): item} for item in reply[step.each])
         rows = [_with(moved, _plain(step, item), leaf, index) for index, item in enumerate(items)]
@@ -134,7 +135,7 @@ def _plain(step: Step, added: Mapping[str, Any]) -> dict[str, str]:
 
 def _with(row: Row, added: Mapping[str, str], leaf: Leaf, index: int | None = None) -> Row | Rejected:
     place = row.place if index is None else (*row.place, index)
-    grown = replace(row, place=place, fields={**row.fields, **added})
+    grown = row._replace(place=place, fields={**row.fields, **added})
     found = flaw(added, leaf.manners, about_document=row.ask.chunk is not None)
     return Rejected(row=grown, reason=found[0], detail=found[1]) if found else grown
 
@@ -161,7 +162,7 @@ def _judged(row: Row, criteria: Mapping[str, str], verdict: Mapping[str, Any], t
     """Scores as 0..1; where two verdicts share a criterion, the smaller one counts."""
     scores = {name: (verdict[name] - WORST_SCORE) / (BEST_SCORE - WORST_SCORE) for name in criteria}
     known = {name: min(score, row.scores.get(name, 1.0)) for name, score in scores.items()}
-    judged = replace(row, scores={**row.scores, **known})
+    judged = row._replace(scores={**row.scores, **known})
     worst = min(scores, key=lambda name: scores[name])
     if scores[worst] >= threshold:
         return judged

@@ -9,9 +9,9 @@ import asyncio
 import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.http_client import Answer
@@ -69,8 +69,7 @@ class Ticket(Generic[Row]):
     troubled_since: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settled:
+class Settled(NamedTuple):
     """How a call ended: paid for now, or known from the journal or from a twin of it.
 
     `found`: the fields of the reply, or what is wrong with it.
@@ -186,7 +185,7 @@ class Scheduler(Generic[Row]):
             return
         lane.succeeded_at = clock()
         lane.pace.succeeded(number, lane.succeeded_at)
-        self._settle_all(ticket, call, self._remembered(call, replace(reply, retries=ticket.retries)))
+        self._settle_all(ticket, call, self._remembered(call, reply._replace(retries=ticket.retries)))
 
     def _remembered(self, call: Call, reply: Reply) -> Settled:
         """Keep nothing until one reply could be used: an endpoint that is set up wrongly will be asked again."""
@@ -210,7 +209,7 @@ class Scheduler(Generic[Row]):
         if ticket.faults >= self._patience.faults:
             if lane.succeeded_at < ticket.troubled_since:
                 raise self._gone(lane, trouble)
-            poison = replace(POISON, retries=ticket.retries - 1)
+            poison = POISON._replace(retries=ticket.retries - 1)
             self._settle_all(ticket, call, Settled(reply=poison, found=read(poison, call.form.schema), reused=False))
             return
         waiting = [ticket, *self._twins.pop(call.attempt_key)]
@@ -237,7 +236,7 @@ class Scheduler(Generic[Row]):
         twins = self._twins.pop(call.attempt_key)
         self._settle(ticket, call, settled)
         for twin in twins:
-            self._settle(twin, call, replace(settled, reused=True))
+            self._settle(twin, call, settled._replace(reused=True))
 
     def _settle(self, ticket: Ticket[Row], call: Call, settled: Settled) -> None:
         self._settle_row(ticket.row, call, settled)
