@@ -62,9 +62,7 @@ class HttpClient:
 
     def __init__(self, route: Route, *, reply_timeout_s: float) -> None:
         self.head = route.head
-        self.buffer = memoryview(
-            bytearray(_BUFFER_BYTES)
-        )  # what one connection received is parsed before the next reads
+        self.buffer = memoryview(bytearray(_BUFFER_BYTES))  # for all: what one received is parsed before another reads
         self._route = route
         self._reply_timeout_s = reply_timeout_s
         self._loop = asyncio.get_running_loop()
@@ -135,6 +133,8 @@ class HttpClient:
         connection = _Connection(self)
         try:
             await self._route.connect(connection)
+            if not connection.is_open:
+                raise ConnectionError("the server hung up at once")  # noqa: TRY301 - as any other way of not answering
             connection.start(exchange, self._loop.time())
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer is to know it
             exchange.ended(error)
@@ -188,11 +188,6 @@ class _Connection(asyncio.BufferedProtocol):
         return not self._transport.is_closing()
 
     def start(self, exchange: Exchange, now: float) -> None:
-        """Raises:
-        ConnectionError: the server has hung up already.
-        """
-        if self._transport.is_closing():
-            raise ConnectionError("the server hung up at once")
         self.exchange, self.since = exchange, now
         self._received, self._answer, self._status = 0, None, 0
         exchange.stop = self.drop
@@ -240,7 +235,7 @@ class _Connection(asyncio.BufferedProtocol):
         elif self._is_proven and not self._received:
             self._client.dial(exchange)  # the server had closed it before the request was there
         else:
-            exchange.ended(error or ConnectionError("the connection ended before the reply did"))
+            exchange.ended(ConnectionError(str(error or "the connection ended before the reply did")))
 
     def on_message_begin(self) -> None:
         self._stays = self._answer is None  # a second answer is nobody's

@@ -82,10 +82,10 @@ class Route:
 
 def address_of(text: str) -> SplitResult | None:
     """The parts of a URL; None where it is none of HTTP."""
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         is_one = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and _HEADER_VALUE.fullmatch(text)
-    except ValueError:  # the port is no number
+    except ValueError:  # brackets without IPv6, a port without a number
         return None
     return parts if is_one else None
 
@@ -94,9 +94,11 @@ def route_to(url: str, headers: Mapping[str, str]) -> Route:
     """With proxy and certificate authorities from the environment, and the password that the URL may carry.
 
     Raises:
-        UsageError: the environment names a proxy that is none.
+        UsageError: the URL is none, or the proxy that the environment names.
     """
-    server = urlsplit(url)
+    server = address_of(url)
+    if server is None:
+        raise UsageError(f"{url.rpartition('@')[2]} is not a URL", remedy="write it like http://host:8000/v1")
     return Route(
         server=server,
         proxy=_proxy(server),

@@ -303,3 +303,13 @@ def test_a_proxy_that_hangs_up_or_is_not_there_is_a_fault_of_the_way(monkeypatch
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     with pytest.raises(Unsteady):
         outcome(url="https://teacher.example/v1")
+
+
+def test_half_of_a_surrogate_pair_in_a_reply_costs_that_character_alone():
+    choice = b'{"choices": [{"message": {"content": "a\\ud800b"}}]}'
+
+    async def live():
+        async with serving(answer(choice)) as server, open_endpoint("teacher", server.url) as endpoint:
+            return endpoint.reply(await endpoint.client.request("POST", server.url))
+
+    assert asyncio.run(live()).text == "a?b"

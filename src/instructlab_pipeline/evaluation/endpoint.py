@@ -1,7 +1,7 @@
 """A thin client for chat completions, for the judge and for a candidate that is served: many requests, few at a time.
 
-Synthetic data has a client of its own, made for millions of calls over hours. Here a few thousand have to be made, and
-none of them waits for another, so a bounded pool with patience is all that is needed.
+Synthetic data has a scheduler, made for millions of calls over hours. Here a few thousand have to be made, and none of
+them waits for another, so a bounded pool with patience is all that is needed.
 """
 
 import asyncio
@@ -12,17 +12,13 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.http_client import REPLY_TIMEOUT_S, Answer, HttpClient, ReplyTooLongError, open_client
+from instructlab_pipeline.http_route import ProxyRefusedError
 
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
-CONNECT_TIMEOUT_S = 10.0
-REPLY_TIMEOUT_S = 600.0
 PASSING = frozenset({408, 425, 429})  # besides 5xx: another attempt may succeed
 OWN_FAULT = frozenset({400, 413, 422})  # this request can never succeed, others may
 
@@ -102,8 +98,8 @@ async def complete(address: Address, requests: Mapping[str, Mapping[str, Any]], 
     """
     waiting = iter(requests.items())
     try:
-        async with _session(address) as session, asyncio.TaskGroup() as group:
-            pool = _Pool(address=address, session=session, heard=heard)
+        async with _opened(address) as client, asyncio.TaskGroup() as group:
+            pool = _Pool(address=address, client=client, heard=heard)
             for _ in range(min(at_once, len(requests))):
                 group.create_task(pool.work(waiting))
     except ExceptionGroup as errors:
@@ -113,7 +109,7 @@ async def complete(address: Address, requests: Mapping[str, Mapping[str, Any]], 
 @dataclass(kw_only=True)
 class _Pool:
     address: Address
-    session: "ClientSession"
+    client: HttpClient
     heard: Heard
     answered: int = 0
 
@@ -131,7 +127,7 @@ class _Pool:
         before, patience, attempt = self.answered, self.address.patience, 0
         while attempt < patience.attempts:
             try:
-                return _text(await _exchange(self.session, self.address, "/chat/completions", body))
+                return _text(await _exchange(self.client, self.address, "/chat/completions", body))
             except TroubleError as trouble:
                 last = trouble
                 await asyncio.sleep(max(patience.delay_s(attempt), trouble.retry_after_s))
@@ -144,24 +140,16 @@ class _Pool:
 
 
 @asynccontextmanager
-async def _session(address: Address) -> AsyncIterator["ClientSession"]:
-    import aiohttp
-
-    headers = {"Content-Type": "application/json"}
-    if address.key:
-        headers["Authorization"] = f"Bearer {address.key}"
-    parts = urlsplit(address.url)
-    proxy = None if proxy_bypass(str(parts.hostname)) else getproxies().get(parts.scheme)
-    timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, proxy=proxy) as session:
-        yield session
+async def _opened(address: Address) -> AsyncIterator[HttpClient]:
+    headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
+    async with open_client(address.url, headers) as client:
+        yield client
 
 
 async def _only_model(address: Address) -> str:
-    async with _session(address) as session:
+    async with _opened(address) as client:
         try:
-            record = json.loads(await _exchange(session, address, "/models", None))
+            record = json.loads(await _exchange(client, address, "/models"))
             served = [str(model["id"]) for model in record["data"]]
         except (TroubleError, RefusedError) as error:
             raise _gone(address, error) from error
@@ -176,29 +164,36 @@ async def _only_model(address: Address) -> str:
     return served[0]
 
 
-async def _exchange(session: "ClientSession", address: Address, path: str, body: bytes | None) -> bytes:
-    import aiohttp
-
+async def _exchange(client: HttpClient, address: Address, path: str, body: bytes = b"") -> bytes:
     where = _shown(address.url)
     try:
-        async with session.request("POST" if body else "GET", address.url + path, data=body) as response:
-            content = await response.read()
-            status, headers = response.status, response.headers
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        answer = await client.request("POST" if body else "GET", address.url + path, body)
+    except ssl.SSLError as error:
         raise ServiceError(
             f"the {address.role} at {where} cannot be trusted: {error}",
             remedy="set SSL_CERT_FILE to a PEM file that holds the certificate authority of this endpoint",
         ) from error
-    except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
+    except ProxyRefusedError as error:
+        raise ServiceError(
+            f"the proxy on the way to the {address.role} at {where} answered {error.status}: {error}",
+            remedy="check HTTPS_PROXY and its password, or list the host in NO_PROXY",
+        ) from error
+    except ReplyTooLongError as error:
+        raise RefusedError(str(error)) from error
+    except OSError as error:  # a timeout is one
         raise TroubleError(f"{where}: {error or type(error).__name__}") from error
-    if status == 200:
-        return content
-    said = " ".join(content.decode(errors="replace").split())[:300]
+    return _content(answer, address, where)
+
+
+def _content(answer: Answer, address: Address, where: str) -> bytes:
+    if answer.status == 200:
+        return answer.content
+    status, said = answer.status, " ".join(answer.content.decode(errors="replace").split())[:300]
     if status in OWN_FAULT:
         raise RefusedError(said)
     if status >= 500 or (status in PASSING and "insufficient_quota" not in said):
         raise TroubleError(
-            f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(headers), is_busy=status in BUSY
+            f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(answer), is_busy=status in BUSY
         )
     raise ServiceError(f"the {address.role} at {where} answered {status}: {said}", remedy=_remedy(address, status))
 
@@ -210,9 +205,9 @@ def _text(content: bytes) -> str:
         raise TroubleError("it answered something other than a chat completion") from error
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float:
+def _retry_after_s(answer: Answer) -> float:
     try:
-        return max(0.0, min(float(headers.get("Retry-After", 0)), REPLY_TIMEOUT_S))
+        return max(0.0, min(float(answer.header("Retry-After") or 0), REPLY_TIMEOUT_S))
     except ValueError:
         return 0.0
 

@@ -190,8 +190,9 @@ def shown(url: str) -> str:
 def _reply(record: Mapping[str, Any]) -> Reply:
     choice = record["choices"][0]
     usage = record.get("usage") or {}
+    text = choice["message"].get("content") or ""
     return Reply(
-        text=choice["message"].get("content") or "",
+        text=text.encode(errors="replace").decode(),  # half of a surrogate pair cannot be written to any file
         finish=str(choice.get("finish_reason") or "stop"),
         tokens_in=int(usage.get("prompt_tokens") or 0),
         tokens_out=int(usage.get("completion_tokens") or 0),
