@@ -7,8 +7,9 @@ from typing import Any
 
 from instructlab_pipeline import pipeline
 from instructlab_pipeline.artifacts import Artifact
+from instructlab_pipeline.evaluation.metrics import METRICS, Scale
 from instructlab_pipeline.evaluation.questions import own_items
-from instructlab_pipeline.evaluation.statistics import share_for_clear_pass
+from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass, share_for_clear_pass
 from instructlab_pipeline.params.table import Parameters
 from instructlab_pipeline.pipeline import STAGE_NAMES, STAGES, Asked, Workshop
 from instructlab_pipeline.sdg.forecast import calls_expected
@@ -146,12 +147,22 @@ def _training(parameters: Parameters, records: int, epochs: int) -> str:
 
 
 def _evaluation(parameters: Parameters) -> str:
-    number = parameters.eval_num_samples + len(own_items(parameters.eval_questions or ()))
-    asked = f"asks the tuned model {number} questions or more"
-    share = share_for_clear_pass(number, parameters.eval_quality_threshold)
-    if share is None:
-        return f"{asked}: too few to pass {parameters.eval_quality_threshold} clearly; raise eval_num_samples"
-    return f"{asked}; {share:.0%} right answers pass {parameters.eval_quality_threshold} clearly"
+    own = own_items(parameters.eval_questions or ())
+    number = parameters.eval_num_samples + sum(not item.choices for item in own)
+    is_share = all(METRICS[name].scale is not Scale.UNIT for name in parameters.eval_metrics)
+    clear = clear_pass(number, parameters.eval_quality_threshold, is_share=is_share)
+    return f"asks the tuned model {number} questions or more; {clear}"
+
+
+def clear_pass(number: int, threshold: float, *, is_share: bool) -> str:
+    """What it takes to pass clearly on so many questions, in words. `is_share`: grades are 0 or 1."""
+    needed = samples_for_clear_pass(threshold, is_share=is_share)
+    if needed is None:
+        return f"no number of them passes {threshold} clearly"
+    share = share_for_clear_pass(number, threshold)
+    if share is None or number < needed:
+        return f"too few to pass {threshold} clearly, which takes {needed}: raise eval_num_samples"
+    return f"{share:.0%} right answers pass {threshold} clearly"
 
 
 def _last_durations(workshop: Workshop) -> dict[str, float]:

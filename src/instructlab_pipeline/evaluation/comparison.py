@@ -14,7 +14,6 @@ from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.metrics import Metric, Scale
 from instructlab_pipeline.evaluation.statistics import Interval
 from instructlab_pipeline.evaluation.verdict import (
-    REGRESSION_LEVEL,
     Grades,
     Score,
     Verdict,
@@ -208,7 +207,7 @@ def _measured(item: Score) -> dict[str, Any]:
         "tuned": _rounded(item.tuned),
         "interval": interval_record(item.interval),
         "difference": score_record(item)["difference"],
-        "worse_than_base": item.is_worse and item.difference.p_value < REGRESSION_LEVEL,
+        "worse_than_base": item.is_significantly_worse,
     }
 
 

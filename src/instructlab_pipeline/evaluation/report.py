@@ -71,6 +71,8 @@ def tell(ending: Ending, context: Context) -> None:
                 f"{name}: the judge gave no usable opinion on {item.ungraded} of {item.n} questions; they are in no "
                 "mean, and the interval reaches as far as if all of them were wrong, or right",
             )
+        if item.is_significantly_worse:
+            _notice(context, f"{name} is {item.tuned:.3f}, and {item.base:.3f} of the base model: tuning did harm")
     for name, ruling in ending.verdict.rulings.items():
         if not ruling.clear:
             item = ending.comparison.scores[name]

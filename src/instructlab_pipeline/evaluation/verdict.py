@@ -71,6 +71,11 @@ class Score:
     scale: Scale
 
     @property
+    def is_significantly_worse(self) -> bool:
+        """Whether the tuned model is behind by more than chance explains, as if this were the only score looked at."""
+        return self.is_worse and self.difference.p_value < REGRESSION_LEVEL
+
+    @property
     def is_worse(self) -> bool:
         """Whether the tuned model is behind the base model, be it by chance."""
         return self.difference.value > 0 if self.scale is Scale.PERPLEXITY else self.difference.value < 0

@@ -104,7 +104,7 @@ def _require_positions(config: Any, prompts: Sequence[Prompt], max_new_tokens: i
     limit = getattr(config, "max_position_embeddings", None)
     if limit is None or getattr(config, "rope_parameters", None) is not None:
         return
-    longest = max(len(prompt.ids) + (len(prompt.continuation) or max_new_tokens) for prompt in prompts)
+    longest = max((len(prompt.ids) + (len(prompt.continuation) or max_new_tokens) for prompt in prompts), default=0)
     if longest > limit:
         raise WorkerError(
             f"the longest question takes {longest} tokens with its answer, and the model has {limit} positions",

@@ -1,6 +1,6 @@
 import pytest
 
-from instructlab_pipeline.artifacts import Artifact, File, digest_of
+from instructlab_pipeline.artifacts import Artifact, File, digest_of, read_jsonl
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.evaluation.candidate import base_candidate, require_trained, tuned_candidate
 from instructlab_pipeline.evaluation.comparison import (
@@ -14,7 +14,10 @@ from instructlab_pipeline.evaluation.comparison import (
 from instructlab_pipeline.evaluation.grading import Evidence, Responses
 from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.metrics import chosen
+from instructlab_pipeline.evaluation.report import Ending, tell
 from instructlab_pipeline.evaluation.verdict import decide
+from instructlab_pipeline.events import Events
+from instructlab_pipeline.stage import Context
 
 
 def comparison() -> Comparison:
@@ -28,6 +31,23 @@ def comparison() -> Comparison:
         tuned=Responses(texts={"1": "The red mill.", "2": "red", "3": "red mill"}),
     )
     return Comparison(evidence=evidence, metrics=chosen(["accuracy", "f1"]))
+
+
+def test_a_model_that_is_worse_than_its_base_is_told_also_where_it_passes(tmp_path):
+    items = [Item(id=str(n), leaf=f"leaf {n}", question="Q?", context=None, reference="red") for n in range(20)]
+    evidence = Evidence(
+        items=items,
+        base=Responses(texts={item.id: "red" for item in items}),
+        tuned=Responses(texts={item.id: "red" if number > 5 else "no" for number, item in enumerate(items)}),
+    )
+    both = Comparison(evidence=evidence, metrics=chosen(["accuracy"]))
+    context = Context(folder=tmp_path, cache=tmp_path, events=Events(path=tmp_path / "events.jsonl"))
+    verdict = decide(both.scores, 0.5)
+    tell(Ending(comparison=both, verdict=verdict, threshold=0.5), context)
+    told = [event["message"] for event in read_jsonl(tmp_path / "events.jsonl") if event["name"] == "notice"]
+    assert verdict.passed
+    assert "accuracy is 0.700, and 1.000 of the base model: tuning did harm" in told
+    assert both.regressions == {}
 
 
 def test_each_answer_is_kept_with_its_grades():
