@@ -12,12 +12,12 @@ from instructlab_pipeline.artifacts import read_jsonl, seal, write_jsonl
 from instructlab_pipeline.conversation import answered
 from instructlab_pipeline.errors import ParameterError, ServiceError, SourceError
 from instructlab_pipeline.evaluation import stage
+from instructlab_pipeline.evaluation.evaluable import require_evaluable
 from instructlab_pipeline.evaluation.stage import (
     EvalFinalInputs,
     EvalPhase1Inputs,
     fingerprint,
     nothing_published,
-    require_evaluable,
     run_phase_1,
 )
 from instructlab_pipeline.events import Events

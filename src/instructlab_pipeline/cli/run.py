@@ -184,7 +184,7 @@ def _refuse_unknown_stage(name: str) -> None:
 
 def require_what_is_needed(parameters: Parameters, stages: Sequence[str]) -> None:
     """Refuse now what would fail later, before anything is spent."""
-    from instructlab_pipeline.evaluation.stage import require_evaluable
+    from instructlab_pipeline.evaluation.evaluable import require_evaluable
     from instructlab_pipeline.publish.stage import require_destination
     from instructlab_pipeline.sdg.flows import chosen_flows
     from instructlab_pipeline.sdg.teachers import require_teacher

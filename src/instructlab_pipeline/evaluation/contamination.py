@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.metrics import common_subsequence
 from instructlab_pipeline.likeness import SHINGLE_WORDS, Print, bare, is_near, print_of
@@ -29,6 +30,8 @@ SHORT_SPAN_WORDS = 5  # in the paragraph that asks
 ALIKE = 0.9  # share of words in the same order
 SLACK = 1.5  # a text with so many times the words of a question is never near to it
 HOW = ("same", "near", "inside")  # the plainest first
+LEAKS_SHOWN = 20
+_FOUND = {"same": "the same as in", "near": "nearly the same as in", "inside": "word for word inside"}
 
 Span = tuple[str, ...]
 
@@ -68,6 +71,20 @@ def giveaways(items: Sequence[Item]) -> Callable[[Mapping[str, Any]], str | None
     """Tells of a chat record which of the items training on it would give away, if any: for who makes such records."""
     watched = _Watched(items)
     return lambda record: next((item for item, _ in watched.met_in(record)), None)
+
+
+def require_no_leak(found: Contamination) -> None:
+    """Raises: SourceError, which names what leaked."""
+    if not found.leaks:
+        return
+    named = [f"{leak.item} ({_FOUND[leak.how]} record {leak.record})" for leak in found.leaks[:LEAKS_SHOWN]]
+    more = len(found.leaks) - len(named)
+    raise SourceError(
+        f"{len(found.leaks)} of {found.checked} evaluation questions were trained on, so that a score on them would "
+        f"measure memory: {'; '.join(named)}{f'; and {more} more' if more else ''}",
+        remedy="delete the stage dataset of this run and run again: what gives a question away is left out when it is "
+        "made",
+    )
 
 
 class _Watched:

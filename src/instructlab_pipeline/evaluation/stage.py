@@ -6,31 +6,27 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 from instructlab_pipeline.artifacts import Artifact, Facts, digest_of, read_jsonl
-from instructlab_pipeline.errors import ParameterError, SourceError
+from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.evaluation import report
 from instructlab_pipeline.evaluation.answers import Settings, answer_budget
 from instructlab_pipeline.evaluation.candidate import Candidate, base_candidate, require_trained, tuned_candidate
 from instructlab_pipeline.evaluation.comparison import Comparison
-from instructlab_pipeline.evaluation.contamination import Contamination, contamination, giveaways
+from instructlab_pipeline.evaluation.contamination import contamination, giveaways, require_no_leak
 from instructlab_pipeline.evaluation.endpoint import Address, model_of
 from instructlab_pipeline.evaluation.evidence import Examination, examine
 from instructlab_pipeline.evaluation.items import Item, choose, item_of, require_items
 from instructlab_pipeline.evaluation.judging import Judge, judge_at
-from instructlab_pipeline.evaluation.lm_eval import require_tasks, task_results
-from instructlab_pipeline.evaluation.metrics import Metric, Scale, Source, chosen
+from instructlab_pipeline.evaluation.lm_eval import task_results
+from instructlab_pipeline.evaluation.metrics import Metric, Source, chosen
 from instructlab_pipeline.evaluation.questions import content_digest, own_items
-from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
 from instructlab_pipeline.evaluation.verdict import decide
 from instructlab_pipeline.stage import Context, unkeyed
 
 MULTIPLE_CHOICE = "multiple_choice.jsonl"
-LEAKS_SHOWN = 5
-_FOUND = {"same": "the same as in", "near": "nearly the same as in", "inside": "word for word inside"}
 MEMORIES = ("answers", "judgements", "lm_eval")  # of the shared cache
-
 
 Published = report.Published
 
@@ -80,54 +76,6 @@ class EvalFinalInputs(_EvaluationInputs):
         if self.eval_candidate_endpoint is None:
             return None
         return Address(role="candidate", endpoint=self.eval_candidate_endpoint, model=self.eval_candidate_model)
-
-
-class EvaluationParameters(Protocol):
-    """The parameters that can be found impossible before anything is spent."""
-
-    @property
-    def eval_num_samples(self) -> int: ...
-    @property
-    def eval_metrics(self) -> tuple[str, ...]: ...
-    @property
-    def eval_quality_threshold(self) -> float: ...
-    @property
-    def eval_require_clear(self) -> bool: ...
-    @property
-    def eval_questions(self) -> tuple[str, ...] | None: ...
-    @property
-    def eval_lm_eval_tasks(self) -> tuple[str, ...] | None: ...
-    @property
-    def eval_judge_endpoint(self) -> str | None: ...
-
-
-def require_evaluable(parameters: EvaluationParameters) -> None:
-    """Refuse what the evaluation could only fail at; asks no server.
-
-    Raises:
-        ParameterError: a metric that is unknown or needs a judge that is not there, or a pass that no model can reach.
-        SourceError: a question set or task file of the user's own cannot be used. UsageError: lm-eval is not there.
-    """
-    require_tasks(parameters.eval_lm_eval_tasks or ())
-    metrics = chosen(parameters.eval_metrics, judged=parameters.eval_judge_endpoint is not None)
-    own = own_items(parameters.eval_questions or ())
-    complaints = list(_never_clear(parameters, metrics, own)) if parameters.eval_require_clear else []
-    if complaints:
-        raise ParameterError(complaints)
-
-
-def _never_clear(parameters: EvaluationParameters, metrics: Mapping[str, Metric], own: Sequence[Item]) -> Iterator[str]:
-    """A sentence for each metric that cannot pass clearly, however good the model."""
-    threshold = parameters.eval_quality_threshold
-    for name, metric in metrics.items():
-        needed = samples_for_clear_pass(threshold, is_share=metric.scale is Scale.SHARE)
-        asked = parameters.eval_num_samples + sum(bool(item.choices) == metric.wants_choices for item in own)
-        if metric.decides and (needed is None or asked < needed):
-            enough = "no number of questions is enough for that" if needed is None else f"that takes at least {needed}"
-            yield (
-                f"eval_require_clear: with {asked} questions not even a model without a fault passes a threshold of "
-                f"{threshold} clearly by {name}; {enough}"
-            )
 
 
 def fingerprint(inputs: EvalPhase1Inputs | EvalFinalInputs) -> str:
@@ -189,7 +137,7 @@ def run_final(inputs: EvalFinalInputs, context: Context, *, published: Published
     tuned = require_trained(tuned_candidate(inputs.train_phase_1, inputs.train_phase_2))
     questions = _questions(inputs.sdg, inputs.eval_questions)
     found = contamination(questions.every, _trained_records(inputs.dataset))
-    _require_no_leak(found)
+    require_no_leak(found)
     record = {
         "checked": found.checked,
         "records": found.records,
@@ -305,16 +253,3 @@ def _evaluate(
 
 def _trained_records(dataset: Artifact) -> Iterator[dict[str, Any]]:
     return chain.from_iterable(read_jsonl(dataset / name) for name in ("phase_1.jsonl", "phase_2.jsonl"))
-
-
-def _require_no_leak(found: Contamination) -> None:
-    if not found.leaks:
-        return
-    named = "; ".join(f"{leak.item} ({_FOUND[leak.how]} record {leak.record})" for leak in found.leaks[:LEAKS_SHOWN])
-    more = "; ..." if len(found.leaks) > LEAKS_SHOWN else ""
-    raise SourceError(
-        f"{len(found.leaks)} of {found.checked} evaluation questions were trained on, so that a score on them would "
-        f"measure memory: {named}{more}",
-        remedy="delete the stage dataset of this run and run again: what gives a question away is left out when it is "
-        "made",
-    )

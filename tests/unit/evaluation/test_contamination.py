@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructlab_pipeline.conversation import answered
-from instructlab_pipeline.evaluation.contamination import contamination, giveaways
+from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.evaluation.contamination import contamination, giveaways, require_no_leak
 from instructlab_pipeline.evaluation.items import Item
 
 DOCUMENT = "The mill stands by the Aller.\n\nIt was built in 1873.\n\n## Wheel\n\nThe wheel is red."
@@ -143,3 +144,11 @@ def test_what_gives_no_question_away_holds_no_leak(asked, trained):
     kept = [each for each in records if tells(each) is None]
     assert contamination(items, kept).leaks == ()
     assert (len(kept) < len(records)) == bool(contamination(items, records).leaks)
+
+
+def test_questions_that_leaked_are_refused_by_name_and_the_rest_is_counted():
+    items = [Item(id=f"{n:02}", leaf="l", question=f"Number {n}?", context=None, reference="x") for n in range(30)]
+    records = [{**record(f"Number {n}?"), "id": f"r{n}"} for n in range(22)]
+    require_no_leak(contamination(items, records[:0]))
+    with pytest.raises(SourceError, match=r"^22 of 30 .*: 00 \(the same as in record r0\); .* r19\); and 2 more$"):
+        require_no_leak(contamination(items, records))

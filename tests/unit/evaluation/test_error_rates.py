@@ -113,6 +113,16 @@ def test_no_leaf_of_many_is_called_worse_by_chance_in_19_of_20_runs():
     assert alarms <= 0.05 * RUNS
 
 
+@pytest.mark.parametrize("questions", [20, 100, 300])
+def test_two_models_that_stumble_over_the_same_questions_are_called_different_in_fewer_than_5_of_100_runs(questions):
+    """Both get the easy ones right: their answers go together, and only what is left tells them apart."""
+    draw = np.random.default_rng(questions)
+    hard = draw.random((RUNS, questions))
+    base, tuned = (hard + 0.15 * draw.standard_normal((2, RUNS, questions))) < 0.7
+    lost, won = (base & ~tuned).sum(axis=1).tolist(), (tuned & ~base).sum(axis=1).tolist()
+    assert sum(mcnemar(*pair) < 0.05 for pair in zip(lost, won, strict=True)) <= 0.05 * RUNS
+
+
 def test_without_holm_every_fourth_run_would_raise_a_false_alarm():
     """The same runs, each leaf for itself: the adjustment is what keeps the promise above."""
     draw = np.random.default_rng(7)
