@@ -163,7 +163,7 @@ def test_a_cut_upload_goes_on_where_the_registry_says_it_stands(finished, tokens
 
 def test_tokens_are_fetched_for_this_repository_and_anew_when_they_expire(finished, tokens, tmp_path):
     log_in(tokens.host, tmp_path, LOGIN)
-    tokens.token_requests = 5
+    tokens.token_requests = 7
     run(replace(finished, output_oci_model_uri=f"{tokens.host}/org/m:latest"), context_in(tmp_path / "publish"))
     assert len(tokens.scopes) > 2
     assert set(tokens.scopes) == {"repository:org/m:pull,push"}

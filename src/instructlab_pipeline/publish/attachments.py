@@ -22,6 +22,7 @@ from instructlab_pipeline.publish.oci import (
 )
 from instructlab_pipeline.publish.proof import PREDICATE_TYPE, STATEMENT_MEDIA_TYPE, Document
 from instructlab_pipeline.publish.signature import ENVELOPE_MEDIA_TYPE, Signer, envelope, image_payload
+from instructlab_pipeline.publish.together import together
 
 SIGNATURE_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"  # annotation
@@ -42,16 +43,10 @@ class Subject:
 
 async def attach(documents: Sequence[Document], subject: Subject, destination: Destination) -> list[str]:
     """Each as a referrer; one that is there already is the same bytes again. The digests of their manifests."""
-    digests = []
-    for document in documents:
-        layer = describe(document.media_type, document.content)
-        layer = replace(layer, annotations={TITLE: document.title, **_predicate(document)})
-        manifest = artifact_document(layer, subject.descriptor, kind=_kind(document), annotations=_predicate(document))
-        for content in (EMPTY, document.content):
-            await _put(content, destination)
-        await destination.attach(manifest)
-        digests.append(digest_of_bytes(manifest))
-    return digests
+    manifests = [_manifest(document, subject) for document in documents]
+    await _put([EMPTY, *(document.content for document in documents)], destination)
+    await destination.attach(subject.descriptor.digest, manifests)
+    return [digest_of_bytes(manifest) for manifest in manifests]
 
 
 def signed(documents: Sequence[Document], signer: Signer) -> list[Document]:
@@ -80,13 +75,18 @@ async def sign(subject: Subject, signer: Signer, destination: Destination) -> No
         return
     layers = [*others, layer]
     config = signature_config([layer.digest for layer in layers])
-    for content in (payload, config):
-        await _put(content, destination)
+    await _put([payload, config], destination)
     await destination.tag(signature_tag(digest), manifest_document(describe(CONFIG_TYPE, config), layers, {}))
 
 
 def signature_tag(digest: str) -> str:
     return f"{digest.replace(':', '-')}.sig"
+
+
+def _manifest(document: Document, subject: Subject) -> bytes:
+    layer = describe(document.media_type, document.content)
+    layer = replace(layer, annotations={TITLE: document.title, **_predicate(document)})
+    return artifact_document(layer, subject.descriptor, kind=_kind(document), annotations=_predicate(document))
 
 
 def _kind(document: Document) -> str:
@@ -98,6 +98,10 @@ def _predicate(document: Document) -> dict[str, str]:
     return {PREDICATE_TYPE: document.predicate} if document.predicate else {}
 
 
-async def _put(content: bytes, destination: Destination) -> None:
+async def _put(contents: Sequence[bytes], destination: Destination) -> None:
+    await together([_put_one(content, destination) for content in dict.fromkeys(contents)])
+
+
+async def _put_one(content: bytes, destination: Destination) -> None:
     if not await destination.has(describe(EMPTY_TYPE, content)):
         await destination.put(Blob((content,)), lambda _: None)

@@ -1,6 +1,6 @@
 """What an image can be written to and read from: all that pushing and verifying know of registries and layouts."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from instructlab_pipeline.publish.oci import Descriptor
@@ -58,5 +58,5 @@ class Destination(Source, Protocol):
     async def tag(self, tag: str, manifest: bytes) -> None:
         """Write the manifest, all of whose blobs are there, and let `tag`, or its own digest, mean it."""
 
-    async def attach(self, manifest: bytes) -> None:
-        """Write a manifest that has a subject, so that `referrers` finds it."""
+    async def attach(self, subject: str, manifests: Sequence[bytes]) -> None:
+        """Write manifests that have the digest `subject` as theirs, so that `referrers` finds them."""

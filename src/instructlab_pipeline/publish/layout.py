@@ -94,11 +94,12 @@ class Layout:
                 others = [entry for entry in self._entries() if _tag_of(entry) != tag]
                 self._list([*others, {**descriptor.record(), "annotations": {REF_NAME: tag}}])
 
-    async def attach(self, manifest: bytes) -> None:
-        entry = referrer_record(manifest)
+    async def attach(self, _subject: str, manifests: Sequence[bytes]) -> None:
+        entries = [referrer_record(manifest) for manifest in manifests]
         with self.writing():
-            await self._write(Blob((manifest,)), lambda _: None)
-            self._list([*(other for other in self._entries() if other != entry), entry])
+            for manifest in manifests:
+                await self._write(Blob((manifest,)), lambda _: None)
+            self._list([*(other for other in self._entries() if other not in entries), *entries])
 
     async def read(self, reference: str) -> bytes | None:
         tagged = (entry["digest"] for entry in self._entries() if _tag_of(entry) == reference)

@@ -8,10 +8,9 @@ layer leaves while it is hashed.
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.events import Events
@@ -29,6 +28,7 @@ from instructlab_pipeline.publish.oci import (
     digest_of_bytes,
     manifest_document,
 )
+from instructlab_pipeline.publish.together import together
 
 AT_ONCE = 4  # layers on their way
 HASHED_AT_ONCE = max(2, (os.cpu_count() or 2) // 2)  # each takes two cores: the layer's digest, and its file's seal
@@ -70,7 +70,7 @@ async def push(image: Image, destination: Destination, *, memory: Memory, events
     way = _Way(image, destination, memory, events, empty=await destination.is_empty())
     if image.fixed is not None and not way.empty:
         await _require_free(image.fixed, destination, way)
-    layers = await _all([*map(way.deliver_base, image.base.layers), *map(way.deliver, image.layers)])
+    layers = await together([*map(way.deliver_base, image.base.layers), *map(way.deliver, image.layers)])
     config, manifest = _documents(image, layers)
     await way.deliver_document(config)
     await destination.tag(digest_of_bytes(manifest), manifest)
@@ -95,8 +95,9 @@ async def tag_all(tags: Sequence[str], pushed: Pushed, destination: Destination,
         raise _taken(str(fixed), held or b"", pushed.manifest, "It was sent, but got no tag")
     for tag in tags:
         await destination.tag(tag, pushed.manifest)
-    for reference in (pushed.digest, *tags):
-        held = await destination.read(reference)
+    references = (pushed.digest, *tags)
+    read_back = await together([destination.read(reference) for reference in references])
+    for reference, held in zip(references, read_back, strict=True):
         if held != pushed.manifest:
             raise ServiceError(
                 f"{reference} was written as {pushed.digest}, but is {held and digest_of_bytes(held)} when read back",
@@ -127,7 +128,7 @@ class _Way:
 
     async def foreseen(self) -> list[Descriptor]:
         """What the layers will be, without sending any."""
-        return [*self.image.base.layers, *await _all([self._descriptor(layer) for layer in self.image.layers])]
+        return [*self.image.base.layers, *await together([self._descriptor(layer) for layer in self.image.layers])]
 
     async def deliver(self, layer: Layer) -> Descriptor:
         known, elsewhere = self.memory.digest(layer), self.memory.repository(layer)
@@ -263,13 +264,3 @@ def _taken(tag: str, held: bytes, manifest: bytes, outcome: str) -> UsageError:
         f"{digest_of_bytes(manifest)}. {outcome}",
         remedy="raise output_model_version, or set output_overwrite_version=true to let the version mean this one",
     )
-
-
-async def _all(deliveries: Sequence[Coroutine[Any, Any, Descriptor]]) -> list[Descriptor]:
-    """Side by side; the first failure ends the others and is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(delivery) for delivery in deliveries]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -21,14 +21,15 @@ from instructlab_pipeline.publish.oci import (
     MANIFEST_TYPE,
     Descriptor,
     checked,
+    digest_of_bytes,
     index_document,
     media_type_of,
     referrer_record,
     referrers_tag,
-    subject_of,
 )
 from instructlab_pipeline.publish.reference import RegistryReference
 from instructlab_pipeline.publish.refusal import Reply
+from instructlab_pipeline.publish.together import together
 from instructlab_pipeline.publish.transport import (
     ATTEMPTS,
     CONNECT_S,
@@ -150,13 +151,13 @@ class Registry:
     async def tag(self, tag: str, manifest: bytes) -> None:
         await self._write(tag, manifest)
 
-    async def attach(self, manifest: bytes) -> None:
+    async def attach(self, subject: str, manifests: Sequence[bytes]) -> None:
         """Where the registry does not say that it lists the subject's referrers, a tag lists them."""
-        record = referrer_record(manifest)
-        reply = await self._write(record["digest"], manifest)
-        subject = subject_of(manifest)
-        if subject is not None and "Oci-Subject" not in reply.headers:
-            await self._list_by_tag(subject, record)
+        replies = await together([self._write(digest_of_bytes(manifest), manifest) for manifest in manifests])
+        answered = zip(manifests, replies, strict=True)
+        unlisted = [referrer_record(manifest) for manifest, reply in answered if "Oci-Subject" not in reply.headers]
+        if unlisted:
+            await self._list_by_tag(subject, unlisted)
 
     async def read(self, reference: str) -> bytes | None:
         accept = ", ".join(READABLE_TYPES)
@@ -190,13 +191,14 @@ class Registry:
             page = _next_page(reply, page) if entries else None
         return found
 
-    async def _list_by_tag(self, subject: str, record: dict[str, Any]) -> None:
+    async def _list_by_tag(self, subject: str, records: Sequence[dict[str, Any]]) -> None:
         """Read back, as whoever attaches something else at the same time may have written over it."""
         for _ in range(ATTEMPTS):
             listed = await self._listed_by_tag(subject)
-            if record in listed:
+            missing = [record for record in records if record not in listed]
+            if not missing:
                 return
-            await self._write(referrers_tag(subject), index_document([*listed, record]))
+            await self._write(referrers_tag(subject), index_document([*listed, *missing]))
         raise ServiceError(
             f"{self._transport.registry} does not keep {referrers_tag(subject)}, the list of an image's proofs",
             remedy="see whether someone else publishes the same image now, then run the same command again",

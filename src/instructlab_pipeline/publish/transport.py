@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 ATTEMPTS = 6
+SHOWINGS = 3  # of what we are let in by: nothing, a token that others of us used up or that has just expired, a new one
 FIRST_PAUSE_S = 0.3  # doubled after each failure: 9 s in all
 LONGEST_PAUSE_S = 60.0
 SILENCE_S = 300.0  # without taking or giving a byte: a registry may copy a blob in its storage before it answers
@@ -85,16 +86,17 @@ class Transport:
         raise AssertionError
 
     async def once(self, request: Request, *, expected: frozenset[int]) -> Reply:
-        """One attempt, and a second one where the registry wanted to know who we are first.
+        """One attempt, and further ones where the registry wanted to know who we are first.
 
         Raises:
             Broken: try again.
             ServiceError: trying again would not help.
         """
-        used = self._authorization
-        reply = await self._exchange(request)
-        if reply.status == 401 and await self._authorize(reply, used):
+        for _ in range(SHOWINGS):
+            used = self._authorization
             reply = await self._exchange(request)
+            if reply.status != 401 or not await self._authorize(reply, used):
+                break
         if reply.status in expected:
             return reply
         if (reply.status in BUSY and not reply.tells_of_no_room) or reply.tells_of_damage:
