@@ -98,7 +98,7 @@ def test_after_a_server_went_away_only_what_is_missing_is_fetched(server, throug
         with pytest.raises(ServiceError, match="sent nothing for 2 s") as refusal:
             fetch(broken, tmp_path / "cache")
     assert "goes on where it stopped" in refusal.value.remedy
-    assert not list((tmp_path / "cache").rglob("model.safetensors"))
+    assert not list((tmp_path / "cache").glob("*/model.safetensors"))
     whole = Asking(URI, settings(server, server.endpoint))
     assert fetch(whole, tmp_path / "cache") == content
     assert 0 < whole.received < SIZE
@@ -170,6 +170,6 @@ def test_each_trouble_ends_the_command_with_its_code(server, tmp_path, changes, 
 def awaited_note(cache, *, within_s=60):
     """Wait until a piece has been noted as there."""
     deadline = time.monotonic() + within_s
-    while not any(path.read_text() for path in cache.rglob("model.safetensors.pieces")):
+    while not any(path.read_text() for path in cache.rglob("notes/model.safetensors")):
         assert time.monotonic() < deadline
         time.sleep(0.05)

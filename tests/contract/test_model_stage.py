@@ -94,8 +94,9 @@ def test_a_part_with_other_bytes_is_never_taken_for_whole(s3, tiny, context):
     folder = fetched(source, entries, context.cache / "models", Events())
     size = (folder / "config.json").stat().st_size
     (folder / "config.json").unlink()
-    (folder / "config.json.part").write_bytes(b"[" * size)
-    (folder / "config.json.pieces").write_text(f"0 {size}\n")
+    for name, data in (("files", b"[" * size), ("notes", f"0 {size}\n".encode())):
+        (folder / ".work" / name).mkdir(parents=True)
+        (folder / ".work" / name / "config.json").write_bytes(data)
     with pytest.raises(ServiceError, match=r"config\.json: the bytes that arrived do not match its digest"):
         fetched(source, entries, context.cache / "models", Events())
     fetched(source, entries, context.cache / "models", Events())

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.s3 import BucketSource
@@ -19,7 +19,12 @@ from servers.s3_server import s3_server
 from servers.web_proxy import web_proxy
 
 URI = "s3://models/base"
-NAMES = ("config.json", "model with spaces + ünusual & names.json", "deep/er/model.safetensors")
+NAMES = (
+    "config.json",
+    "model with spaces + ünusual & names.json",
+    "100% a%2Bb #1?=;'\"*\\|{}~.json",
+    "deep/er/model.safetensors",
+)
 CONTENT = {name: os.urandom(8 * MEBIBYTE + 77 if name.endswith("safetensors") else 50) for name in NAMES}
 
 
@@ -48,6 +53,46 @@ def fetch(server, tmp_path):
 
 def test_names_of_any_letters_are_read(fetch):
     assert fetch() == CONTENT
+
+
+@pytest.mark.parametrize("name", ["../out.json", "x/../../out.json", "a//b.json", "/b.json", "./a.json", "a\nb.json"])
+def test_a_name_that_is_no_files_is_told(server, fetch, name):
+    server.put("models", f"unfit/{name}", b"{}")
+    with pytest.raises(SourceError, match="the bucket holds an object named 'unfit/") as refusal:
+        fetch("s3://models/unfit")
+    server.delete("models", f"unfit/{name}")
+    assert "rename the object" in refusal.value.remedy
+
+
+def test_an_object_in_place_of_a_prefix_is_told(fetch):
+    with pytest.raises(SourceError, match=r"nothing below 'base/config\.json', which is an object itself"):
+        fetch("s3://models/base/config.json")
+
+
+def test_a_whole_bucket_is_a_prefix(server, fetch):
+    server.create_bucket("alone")
+    server.put("alone", "config.json", b"{}")
+    server.put("alone", "deep/er.json", b"[]")
+    assert fetch("s3://alone") == fetch("s3://alone/") == {"config.json": b"{}", "deep/er.json": b"[]"}
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["ftp://s3.example", "http://", "my server", "https://a?b=c", "https://key:s3cret@s3"]
+)
+def test_an_endpoint_that_is_no_server_is_told_and_not_shown(fetch, endpoint):
+    with pytest.raises(UsageError, match="AWS_S3_ENDPOINT is no URL of a server") as refusal:
+        fetch(AWS_S3_ENDPOINT=endpoint)
+    assert "s3cret" not in refusal.value.message
+
+
+def test_an_object_that_changes_is_noticed_where_the_server_does_not_heed_if_match(server, tmp_path):
+    server.put("models", "moving/config.json", b"{}")
+    with public_bucket(server, deaf_to="If-Match") as public:
+        source = BucketSource("s3://models/moving", Settings.from_environment({"AWS_S3_ENDPOINT": public.endpoint}))
+        listed = source.listing()
+        server.put("models", "moving/config.json", b"[]")
+        with pytest.raises(ServiceError, match="changed while it was being read"):
+            fetched(source, listed, tmp_path / "cache", Events())
 
 
 def test_a_session_token_is_part_of_the_signature(fetch):

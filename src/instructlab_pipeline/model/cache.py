@@ -1,7 +1,7 @@
 """The model's files in a cache that runs share: each fetched once, resumed where it stopped, verified when whole.
 
 A folder of the cache is named for its listing, so a changed object gets a new folder. A file under its own name is
-complete; while it grows it ends in `.part` (see `pieces`).
+complete; while it grows it lies in `.work` (see `pieces`).
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from instructlab_pipeline.model.source import (
 )
 
 PROVEN = ".proven"  # below the folder; of a source whose files are proven together
-UNPACKED = "unpacked"  # below the folder; the files of its archives
+UNPACKED = ".unpacked"  # below the folder; the files of its archives
 REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
 
 

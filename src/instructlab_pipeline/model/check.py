@@ -66,10 +66,16 @@ def _check_config(folder: Path, model_types: Collection[str]) -> Iterator[str]:
     kind = config.get("model_type")
     if "auto_map" in config:
         yield f"{CONFIG} has auto_map, which asks to run code that comes with the model; it is never run"
-    if not config.get("architectures"):
+    if not _is_list_of_names(config.get("architectures")):
         yield f"{CONFIG} names no architectures"
-    if kind not in model_types:
+    if "quantization_config" in config:
+        yield f"{CONFIG} has quantization_config: what is quantized cannot be trained; take what it came from"
+    if not isinstance(kind, str) or kind not in model_types:
         yield f"{CONFIG} has model_type {kind!r}, which transformers does not know as a causal language model"
+
+
+def _is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
 
 def _check_tokenizer(folder: Path) -> Iterator[str]:
@@ -121,7 +127,7 @@ def _read_object(folder: Path, name: str) -> dict[str, Any]:
     """
     try:
         value = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004 - one kind of error for all files

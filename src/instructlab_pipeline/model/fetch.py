@@ -17,7 +17,7 @@ from instructlab_pipeline.model.spans import Span
 from instructlab_pipeline.model.whole import fetch_whole, is_whole
 
 FEWEST, MOST = 2, 16  # connections: a server nearby needs no more, an object store on a network does
-WORK = ".work"  # below the folder; where whole files come from
+WORK = ".work"  # below the folder; what is not whole yet
 
 
 @dataclass(kw_only=True)
@@ -72,12 +72,11 @@ class WholeFiles:
         self._fetch.given_up.set()
 
     def _bring(self, entry: Entry) -> None:
-        fetch, target = self._fetch, self._fetch.folder / entry.name
+        fetch = self._fetch
         path = fetch_whole(self._source, entry, fetch.folder / WORK, advance=fetch.advance, given_up=fetch.given_up)
         if not is_whole(path, entry):
             raise _wrong(path, self._source.uri, entry)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        _put(path, fetch.folder / entry.name)
 
 
 class Pieces:
@@ -113,7 +112,7 @@ class Growth:
     def __init__(self, fetch: Fetch, source: PieceSource, entry: Entry) -> None:
         self._fetch, self._source, self._entry = fetch, source, entry
         self._lock = Lock()
-        self.part = Part(fetch.folder / entry.name, entry)
+        self.part = Part(fetch.folder / WORK, entry)
         self.left = sum(end - start for start, end in self.part.missing())
         fetch.advance(entry.size - self.left)
 
@@ -134,12 +133,17 @@ class Growth:
             raise _wrong(self.part.path, self._source.uri, self._entry)
         if not right:
             self._tell_unproven()
-        self.part.path.replace(self._fetch.folder / self._entry.name)
+        _put(self.part.path, self._fetch.folder / self._entry.name)
 
     def _tell_unproven(self) -> None:
         name, version = self._entry.name, self._entry.version
         message = f"{name} was compared by its size alone: its ETag {version} is no digest of it"
         self._fetch.events.point("notice", message=message)
+
+
+def _put(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
 
 
 def _wrong(path: Path, uri: str, entry: Entry) -> ServiceError:

@@ -1,7 +1,7 @@
 """One file that grows in several places at once, noted when the disk has it: what a kill leaves is gone on with.
 
-NAME.part     the file, with holes where bytes are missing
-NAME.pieces   the spans that are there, start and end in bytes, one a line
+files/NAME   the file, with holes where bytes are missing
+notes/NAME   the spans that are there, start and end in bytes, one a line
 """
 
 import os
@@ -24,11 +24,10 @@ CLOSED = -1
 
 
 class Part:
-    """A file that grows under `path`, written by several threads. It is open from the first of them until `close`."""
+    """A file that grows in the folder `work`, written by several threads. It is open from the first until `close`."""
 
-    def __init__(self, target: Path, entry: Entry) -> None:
-        self.path = target.with_name(f"{target.name}.part")
-        self._notes = target.with_name(f"{target.name}.pieces")
+    def __init__(self, work: Path, entry: Entry) -> None:
+        self.path, self._notes = work / "files" / entry.name, work / "notes" / entry.name
         self._size = entry.size
         self._there, self._lock, self._file = Spans(), Lock(), CLOSED
         self.proof = Proof(entry)
@@ -78,7 +77,8 @@ class Part:
     def _opened(self) -> int:
         with self._lock:
             if self._file == CLOSED:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                for path in (self.path, self._notes):
+                    path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
                 os.truncate(self._file, self._size)
             return self._file

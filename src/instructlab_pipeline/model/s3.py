@@ -36,11 +36,8 @@ class BucketSource:
         with self._boundary():
             store = open_bucket(self.bucket, self.settings)
             found = list(obstore.list(store, self.prefix or None).collect())
-        if not found:
-            raise SourceError(
-                f"{self.uri}: bucket {self.bucket} at {self.settings.where} has nothing below {self.prefix!r}",
-                remedy="point sdg_base_model at the prefix that holds config.json",
-            )
+            if not found:
+                raise self._nothing(is_object=_is_object(store, self.prefix))
         return self._entries(found)
 
     def read(self, entry: Entry, start: int, end: int) -> Iterator[memoryview]:
@@ -63,6 +60,13 @@ class BucketSource:
     def _ranges(self) -> Ranges:
         return Ranges(self.bucket, self.settings, timeout_s=self.patience_s, uri=self.uri, named_by=NAMED_BY)
 
+    def _nothing(self, *, is_object: bool) -> SourceError:
+        but = ", which is an object itself" if is_object else ""
+        return SourceError(
+            f"{self.uri}: bucket {self.bucket} at {self.settings.where} has nothing below {self.prefix!r}{but}",
+            remedy="point sdg_base_model at the prefix that holds config.json",
+        )
+
     def _entries(self, found: Iterable[Any]) -> list[Entry]:
         """Names below the prefix; the empty objects that stand for folders are passed over."""
         named = {item["path"].removeprefix(self.prefix).lstrip("/"): item for item in found}
@@ -75,6 +79,15 @@ class BucketSource:
 
     def _boundary(self) -> AbstractContextManager[None]:
         return s3_boundary(self.uri, self.settings, named_by=NAMED_BY)
+
+
+def _is_object(store: Any, key: str) -> bool:
+    import obstore
+
+    try:
+        return bool(key and obstore.head(store, key))
+    except FileNotFoundError:
+        return False
 
 
 def _version(item: Mapping[str, Any]) -> str:

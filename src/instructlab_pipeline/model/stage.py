@@ -16,6 +16,7 @@ from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.check import complaints, missing_files, num_parameters, read_config
 from instructlab_pipeline.model.folder import FolderSource
 from instructlab_pipeline.model.hub import HubSource
+from instructlab_pipeline.model.rehearsal import rehearse
 from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.model.source import ArchiveSource, Entry, PieceSource, WholeSource, listing_digest, wanted
 from instructlab_pipeline.stage import Context
@@ -47,6 +48,7 @@ def run(inputs: ModelInputs, context: Context, schemes: Mapping[str, Opener] = S
         entries = wanted(source.uri, FolderSource(f"file:{quote(str(folder))}").listing())
         _refuse(source.uri, missing_files({entry.name for entry in entries}))
     _refuse(source.uri, complaints(folder, _model_types()))
+    rehearse(source.uri, folder, read_config(folder))
     for entry in entries:
         target = context.folder / "files" / entry.name
         target.parent.mkdir(parents=True, exist_ok=True)

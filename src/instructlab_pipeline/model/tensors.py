@@ -30,10 +30,10 @@ def read_header(path: Path) -> dict[str, Any]:
     """
     try:
         text = _header_text(path)
-        header: dict[str, Any] = json.loads(text)
-        header = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+        header: dict[str, Any] = json.loads(text.decode(), parse_constant=_refuse)
+        _check_metadata(header.pop("__metadata__", None))
         _check_layout(header, data_bytes=path.stat().st_size - LENGTH_BYTES - len(text))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not a whole safetensors file: {error}") from error
     return header
 
@@ -54,6 +54,15 @@ def _header_text(path: Path) -> bytes:
     return text
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _check_metadata(metadata: Any) -> None:
+    if metadata is not None and not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its metadata holds more than text")
+
+
 def _check_layout(header: Mapping[str, Any], *, data_bytes: int) -> None:
     """The tensors lie end to end and fill the file exactly."""
     position = 0
@@ -68,10 +77,16 @@ def _check_layout(header: Mapping[str, Any], *, data_bytes: int) -> None:
 
 def _span(name: str, tensor: Any) -> tuple[int, int]:
     try:
-        start, end = map(int, tensor["data_offsets"])
-        num_bytes = num_elements(tensor) * BITS[tensor["dtype"]] / 8
+        start, end = _counts(tensor["data_offsets"])
+        num_bytes = math.prod(_counts(tensor["shape"])) * BITS[tensor["dtype"]] / 8
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"tensor {name} is described in no way that we know ({error})") from error
     if end - start != num_bytes:
         raise ValueError(f"tensor {name} has {end - start} bytes where its shape takes {num_bytes:g}")
     return start, end
+
+
+def _counts(numbers: Any) -> list[int]:
+    if not isinstance(numbers, list) or not all(type(number) is int and 0 <= number < 2**64 for number in numbers):
+        raise ValueError(f"{numbers!r} are no counts")
+    return numbers

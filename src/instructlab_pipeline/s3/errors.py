@@ -9,6 +9,7 @@ from instructlab_pipeline.s3.settings import Settings
 KEYS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN"
 REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 EXPIRED_CODES = {"ExpiredToken", "InvalidToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
+UNFIT = re.compile(r'invalid path: .*?Path "?([^"\n|]+)')  # what obstore says of keys with .. or // in them
 REFUSED = {400, 401, 403, 412}  # what servers answer to bad keys or to none
 
 
@@ -50,14 +51,15 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
             f"{uri}: the certificate of {settings.where} is not trusted",
             remedy="name the file of its authority's certificate in AWS_CA_BUNDLE",
         )
+    if unfit := UNFIT.search(failure.reason):
+        return SourceError(
+            f"{uri}: the bucket holds an object named {unfit[1]!r}, which cannot be a file",
+            remedy="rename the object, or remove it",
+        )
     if failure.kind == "PreconditionError":
         return ChangedError(f"{uri} changed while it was being read", remedy="run the same command again")
-    if failure.code in REGION_CODES:
-        return SourceError(
-            f"{uri}: {answer}", remedy=f"set AWS_DEFAULT_REGION to the bucket's region, not {settings.region}"
-        )
-    if failure.code in EXPIRED_CODES:
-        return SourceError(f"{uri}: {answer}", remedy=f"get fresh keys ({KEYS}) and check this machine's clock")
+    if failure.code in REGION_CODES | EXPIRED_CODES:
+        return _out_of_place(failure, uri, answer, settings)
     if failure.status == 404 or failure.status in REFUSED:
         missing = failure.status == 404
         return _missing(failure, uri, answer, named_by) if missing else _refused(uri, answer, settings)
@@ -65,6 +67,15 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
         f"{uri}: {settings.where} failed after retries: {failure.reason}",
         remedy="check that AWS_S3_ENDPOINT is right and reachable, then run the same command again",
     )
+
+
+def _out_of_place(failure: Failure, uri: str, answer: str, settings: Settings) -> SourceError:
+    """Or out of time."""
+    if failure.code in REGION_CODES:
+        return SourceError(
+            f"{uri}: {answer}", remedy=f"set AWS_DEFAULT_REGION to the bucket's region, not {settings.region}"
+        )
+    return SourceError(f"{uri}: {answer}", remedy=f"get fresh keys ({KEYS}) and check this machine's clock")
 
 
 def _missing(failure: Failure, uri: str, answer: str, named_by: str) -> SourceError:

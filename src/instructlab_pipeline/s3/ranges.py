@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 512 << 10  # stays in a core's cache
 SIGNED_FOR = timedelta(minutes=15)  # servers let clocks differ by as much
 ERROR_BYTES = 64 << 10  # of a refusal
-OK, PARTIAL, CHANGED = 200, 206, "PreconditionFailed"
+OK, PARTIAL = 200, 206
+CHANGED, CHANGED_KIND = "PreconditionFailed", "PreconditionError"  # S3's word, and obstore's
 
 Headers = Mapping[str, str]
 
@@ -53,8 +54,9 @@ class Ranges:
         """
         url = urlsplit(self._url(key))
         buffer, left = memoryview(bytearray(BUFFER_BYTES)), end - start
-        with self._boundary(), self._connections.taken(url) as connection:
-            reply = self._ask(connection, url, {"Range": f"bytes={start}-{end - 1}"} | _if_match(e_tag))
+        wanted = {"Range": f"bytes={start}-{end - 1}"} | _if_match(e_tag)
+        with self._boundary(), self._connections.taken(url) as connection, _asked(connection, url, wanted) as reply:
+            self._require(reply, e_tag)
             told({name.lower(): value for name, value in reply.headers.items()})
             before = 0 if reply.status == PARTIAL else start  # a server that knows no ranges sends all
             while before and (num_bytes := reply.readinto(buffer[:before])):
@@ -74,14 +76,12 @@ class Ranges:
         url: str = obstore.sign(self._signer, "GET", key, SIGNED_FOR)
         return url.partition("?")[0] if self._settings.anonymous else url
 
-    def _ask(self, connection: Connection, url: SplitResult, headers: Headers) -> http.client.HTTPResponse:
-        proxy = proxy_of(url) if url.scheme == "http" else None
-        target = urlunsplit(url if proxy else url._replace(scheme="", netloc=""))
-        connection.request("GET", target, headers={**headers, **(authorization(proxy) if proxy else {})})
-        reply = connection.getresponse()
+    def _require(self, reply: http.client.HTTPResponse, e_tag: str) -> None:
+        """It has the bytes, of the version that was asked for: some servers do not know If-Match."""
         if reply.status not in {OK, PARTIAL}:
             raise self._explained(_failure(reply.status, reply.read(ERROR_BYTES).decode(errors="replace")))
-        return reply
+        if e_tag and reply.headers.get("ETag", e_tag).removeprefix("W/").strip('"') != e_tag:
+            raise self._explained(Failure(kind=CHANGED_KIND, status=0, code="", reason=""))
 
     @contextmanager
     def _boundary(self) -> Iterator[None]:
@@ -108,6 +108,13 @@ def _signer(bucket: str, settings: Settings) -> "S3Store":
     return open_bucket(bucket, anybody if settings.anonymous else settings)
 
 
+def _asked(connection: Connection, url: SplitResult, headers: Headers) -> http.client.HTTPResponse:
+    proxy = proxy_of(url) if url.scheme == "http" else None
+    target = urlunsplit(url if proxy else url._replace(scheme="", netloc=""))
+    connection.request("GET", target, headers={**headers, **(authorization(proxy) if proxy else {})})
+    return connection.getresponse()
+
+
 def _if_match(e_tag: str) -> dict[str, str]:
     return {"If-Match": f'"{e_tag}"'} if e_tag else {}
 
@@ -115,7 +122,7 @@ def _if_match(e_tag: str) -> dict[str, str]:
 def _failure(status: int, page: str) -> Failure:
     code = re.search(r"<Code>(\w+)</Code>", page)
     name = code[1] if code else ""
-    kind = "PreconditionError" if name == CHANGED else ""
+    kind = CHANGED_KIND if name == CHANGED else ""
     return Failure(
         kind=kind, status=status, code=name, reason=f"{status} {name or http.client.responses.get(status, '')}"
     )

@@ -1,13 +1,17 @@
 """Where S3 is and what opens it, from the usual variables of the environment."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from instructlab_pipeline.errors import UsageError
 
 ENDPOINTS = ("AWS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 DEFAULT_REGION = "us-east-1"  # also what servers other than AWS expect where none is set
 GLOBAL_ENDPOINT = "s3.amazonaws.com"  # knows the buckets of one region only; each region has its own
+SERVER = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w./~%-]*)?")
 # Keys can also come from the platform, in ways that obstore knows.
 PLATFORM_CREDENTIALS = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -37,7 +41,7 @@ class Settings:
             secret_key=values.get("AWS_SECRET_ACCESS_KEY", ""),
             session_token=values.get("AWS_SESSION_TOKEN", ""),
             region=next((values[name] for name in REGIONS if name in values), DEFAULT_REGION),
-            endpoint=_endpoint(next((values[name] for name in ENDPOINTS if name in values), "")),
+            endpoint=next((_endpoint(name, values[name]) for name in ENDPOINTS if name in values), ""),
             platform_credentials=any(name in values for name in PLATFORM_CREDENTIALS),
             ca_bundle=values.get("AWS_CA_BUNDLE", ""),
         )
@@ -69,9 +73,17 @@ class Settings:
         }
 
 
-def _endpoint(value: str) -> str:
-    """A URL without a slash at its end; https where no scheme is given."""
+def _endpoint(name: str, value: str) -> str:
+    """A URL without a slash at its end; https where no scheme is given.
+
+    Raises:
+        UsageError: it is none of a server. The value is not repeated: people write keys into it.
+    """
     url = value.rstrip("/")
-    if url and "://" not in url:
+    if "://" not in url:
         url = f"https://{url}"
+    if not SERVER.fullmatch(url):
+        raise UsageError(
+            f"{name} is no URL of a server", remedy="write https://HOST or https://HOST:PORT, without keys"
+        )
     return "" if url.endswith(f"://{GLOBAL_ENDPOINT}") else url

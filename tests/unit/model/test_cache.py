@@ -1,5 +1,7 @@
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 
 import pytest
@@ -66,6 +68,39 @@ def test_two_runs_that_ask_at_once_fetch_once(folder, tmp_path):
         for cached in results:
             assert_same(folder, cached)
     assert sum(source.num_bytes for source in sources) == sum(SIZES.values())
+
+
+def test_names_that_look_like_our_own_files_are_names_like_others(tmp_path):
+    folder = tmp_path / "model"
+    names = ("model.safetensors", "model.safetensors.part", "files/a", "notes/a", "unpacked/a", "work/a")
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(bytes([number]) * (1000 + number))
+    for ends_after in (0, 900):
+        broken = CountingSource(f"file:{folder}", ends_after=ends_after)
+        with pytest.raises(ServiceError, match="went away"):
+            fetched(broken, broken.listing(), tmp_path / "cache", Events())
+    source = FolderSource(f"file:{folder}")
+    cached = fetched(source, source.listing(), tmp_path / "cache", Events())
+    assert {name: (cached / name).read_bytes() for name in names} == {
+        name: (folder / name).read_bytes() for name in names
+    }
+    assert {path.name for path in cached.iterdir() if path.name.startswith(".")} == set()
+
+
+def test_a_model_may_have_more_files_than_a_process_may_have_open(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for number in range(400):
+        (folder / f"{number}.json").write_text(str(number))
+    source = FolderSource(f"file:{folder}")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 60, before[1]))
+    try:
+        cached = fetched(source, source.listing(), tmp_path / "cache", Events())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [int((cached / f"{number}.json").read_text()) for number in range(400)] == list(range(400))
 
 
 def test_a_file_that_changes_while_it_is_copied_is_noticed(folder, tmp_path):

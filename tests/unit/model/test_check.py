@@ -96,6 +96,30 @@ def test_code_that_comes_with_the_model_is_refused(folder, name):
     assert complaint.startswith(f"{name} has auto_map")
 
 
+def test_quantized_weights_are_refused(folder):
+    change_json(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith("config.json has quantization_config")
+
+
+@pytest.mark.parametrize("architectures", ["LlamaForCausalLM", [], [None], {"0": "LlamaForCausalLM"}])
+def test_architectures_are_a_list_of_names(folder, architectures):
+    change_json(folder / "config.json", architectures=architectures)
+    assert complaints(folder, TYPES) == ["config.json names no architectures"]
+
+
+@pytest.mark.parametrize("kind", [["llama"], {}, None, 7])
+def test_a_model_type_is_a_name(folder, kind):
+    change_json(folder / "config.json", model_type=kind)
+    assert "which transformers does not know" in complaints(folder, TYPES)[0]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_json_that_is_nested_without_end_is_refused(folder, name):
+    (folder / name).write_text("[" * 200_000)
+    assert any(complaint.startswith(f"{name} is not readable JSON") for complaint in complaints(folder, TYPES))
+
+
 def test_an_unknown_model_type_is_refused(folder):
     change_json(folder / "config.json", model_type="lama")
     assert "'lama'" in complaints(folder, TYPES)[0]
