@@ -12,6 +12,7 @@ from instructlab_pipeline.artifacts import Artifact, digest_of, write_jsonl
 NUM_SKILLS = 20
 NUM_KNOWLEDGE = 10
 NUM_SEED_EXAMPLES = 5
+KINDS = ("freeform", "grounded", "knowledge")  # as many leaves of each
 NUM_CHUNKS = 4  # of each knowledge leaf
 _CHUNK_CHARACTERS = 2000
 _EXAMPLE_CHARACTERS = 240

@@ -28,7 +28,8 @@ class State(Enum):
 class Sequence:
     """One reply in the making. `finished` is called when its last token is there.
 
-    `blocks`: of the prompt, for the prefix cache. `unread`: tokens, once its reading has begun.
+    `blocks`: of the prompt, for the prefix cache. Once its reading has begun, `cached`: tokens that need not be read,
+    and `unread`: those that have to be yet.
     """
 
     tokens_to_make: int
@@ -36,6 +37,7 @@ class Sequence:
     finished: Callable[[], None]
     blocks: Blocks = ()
     state: State = State.WAITING
+    cached: int = 0
     unread: float | None = None
     written_from: float = 0.0
 
@@ -108,7 +110,8 @@ class Engine:
         """Prompts are read one after the other: what those before it have left in the cache is known by now."""
         first = self._reading[0]
         if first.unread is None:
-            first.unread = float(first.prompt_tokens - self._cache.known_tokens(first.blocks))
+            first.cached = self._cache.known_tokens(first.blocks)
+            first.unread = float(first.prompt_tokens - first.cached)
             self.meter.prompt_tokens += first.prompt_tokens
             self.meter.tokens_read += first.unread
         return first.unread
