@@ -270,6 +270,7 @@ def test_with_a_key_only_what_it_signed_counts(signed_layout, keys, predicate, f
     ("predicate", "change", "complaint"),
     [
         (TEST_RESULT, failed, "did not pass"),
+        (TEST_RESULT, better_numbers, "says other numbers than its test result"),
         (TEST_RESULT, other_files, "was of another model"),
         (TEST_RESULT, other_image, "no proof of the kind"),
         (PROVENANCE, other_commit, "its provenance 000"),
@@ -427,6 +428,7 @@ def test_the_command_tells_the_chain_and_ends_with_the_right_code(finished, keys
     told = command("verify", image, "--key", keys / "mine.pub", folder=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "https://example.org/t.git at commit c0ffee" in told.stdout
+    assert "pass, clear, on 100 questions" in told.stdout
     as_json = command("verify", image, "--json", folder=tmp_path)
     assert json.loads(as_json.stdout)["signature"] == "not checked"
     refused = command("verify", image, "--key", keys / "other.pub", folder=tmp_path)

@@ -50,11 +50,12 @@ def in_words(verified: "Verified") -> str:
         f"{name} {metric['tuned']:.3f} ({metric['interval'][0]:.3f} to {metric['interval'][1]:.3f})"
         for name, metric in evaluation["metrics"].items()
     )
+    sure = "clear" if evaluation["clear"] else "not clear"
     rows = [
         ("image", f"{verified.reference}, {verified.digest}"),
         ("signature", verified.signature),
         ("model", f"{verified.name} {verified.version}, {verified.model_digest}"),
-        ("verdict", f"pass on {evaluation['n']} questions, threshold {evaluation['threshold']}: {metrics}"),
+        ("verdict", f"pass, {sure}, on {evaluation['n']} questions, threshold {evaluation['threshold']}: {metrics}"),
         *([("base image", verified.base_image)] if verified.base_image else []),
         ("base model", f"{verified.base_model['uri']}, {verified.base_model['digest']}"),
         ("data", verified.dataset_digest),

@@ -12,13 +12,14 @@ from typing import Any
 
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import GateError, SourceError, boundary
-from instructlab_pipeline.publish.card import PREFIX
+from instructlab_pipeline.publish.card import EVALUATION, PREFIX
 from instructlab_pipeline.publish.evidence import Attached, Evidence
 from instructlab_pipeline.publish.image import LAYER_FILES, identity_of
 from instructlab_pipeline.publish.proof import CARD_MEDIA_TYPE, PROVENANCE_TYPE, STATEMENT_MEDIA_TYPE, TEST_RESULT_TYPE
 from instructlab_pipeline.publish.signature import ENVELOPE_MEDIA_TYPE, Verifier, opened, signed_digest
 
 CARD = "README.md"
+MODEL = f"{PREFIX}.model.digest"
 DO_NOT_USE = "do not use this image; publish the model again with `instructlab-pipeline run`"
 
 
@@ -130,10 +131,11 @@ def _statement(document: Attached, verifier: Verifier | None) -> dict[str, Any] 
 def _require_pass(result: Mapping[str, Any], evidence: Evidence) -> None:
     if result["result"] != "PASSED" or result["evaluation"]["verdict"] != "pass":
         raise GateError(f"{evidence.reference} did not pass its final evaluation", remedy=DO_NOT_USE)
-    model = result["model"]
-    annotated = (evidence.manifest.get("annotations") or {}).get(f"{PREFIX}.model.digest")
-    if digest_of(model["files"]) != model["digest"] or annotated != f"sha256:{model['digest']}":
+    model, annotations = result["model"], evidence.manifest.get("annotations") or {}
+    if digest_of(model["files"]) != model["digest"] or annotations.get(MODEL) != f"sha256:{model['digest']}":
         raise GateError(f"the evaluation of {evidence.reference} was of another model", remedy=DO_NOT_USE)
+    if json.loads(annotations.get(EVALUATION, "null")) != result["evaluation"]:
+        raise SourceError(f"{evidence.reference} says other numbers than its test result", remedy=DO_NOT_USE)
     _require_layers(model["files"], evidence)
 
 
