@@ -147,21 +147,22 @@ def _verdict(path: str, data: bytes, *, shown: str, above: Sequence[str]) -> Ver
 
 
 def _walk(folder: Path) -> tuple[list[str], list[str]]:
-    """Files and links to files, by path; and the folders that are no part of this tree. Hidden folders are left out."""
+    """Files and links to files, by path; and the folders that are no part of this tree. Hidden folders are left out.
+
+    Those folders are links, and repositories of their own, as a submodule is.
+    """
     names, foreign = [], []
     for root, folders, files in os.walk(folder, onerror=_raise):
-        below = os.path.relpath(root, folder)
-        head = "" if below == "." else f"{below}/"
-        visible = sorted(name for name in folders if not name.startswith("."))
-        folders[:] = [name for name in visible if not _is_foreign(Path(root, name))]
-        foreign += [head + name for name in visible if name not in folders]
+        below = root.removeprefix(str(folder)).lstrip("/")
+        if below and ".git" in (*folders, *files):
+            foreign.append(below)
+            folders.clear()
+            continue
+        head = f"{below}/" if below else ""
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        foreign += [head + name for name in folders if Path(root, name).is_symlink()]
         names += [head + name for name in sorted(files)]
     return names, foreign
-
-
-def _is_foreign(folder: Path) -> bool:
-    """A link, or another repository, as a submodule is."""
-    return folder.is_symlink() or (folder / ".git").exists()
 
 
 def _raise(error: OSError) -> None:

@@ -49,7 +49,7 @@ class _Reader:
         if not yaml.__with_libyaml__:
             raise _NotPlainError
         self._text = text
-        self._events: Any = yaml.CBaseLoader(text)
+        self._next: Any = yaml.CBaseLoader(text).get_event
         self._between: list[str] = []  # the text around the scalars
         self._end = 0  # of the last scalar
         self._mapping_steps: set[int] = set()  # columns from a key to the mapping below it
@@ -68,9 +68,6 @@ class _Reader:
             raise _NotPlainError
         self._require_layout()
         return value
-
-    def _next(self) -> Any:
-        return self._events.get_event()
 
     def _require_layout(self) -> None:
         """Steps are all equal, and sequences all stepped in or none: yamllint's `consistent`."""

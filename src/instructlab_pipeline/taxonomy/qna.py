@@ -178,18 +178,30 @@ def _doubts(value: Mapping[str, Any], kind: str, folders: Sequence[str]) -> Iter
     if kind == KNOWLEDGE and not A_COMMIT.fullmatch(value["document"]["commit"].strip()):
         message = "this is no commit but a name that can move to other documents; write the commit's number"
         yield Complaint(path=("document", "commit"), message=message, code="moving-commit")
-    yield from _blank_texts(value)
+    if _has_blank(value):
+        yield from _blank_texts(value)
     yield from _repeated_questions(value["seed_examples"], kind)
     if kind == SKILL and len({"context" in example for example in value["seed_examples"]}) > 1:
         message = "some examples have a context and some have none; each context is taken as part of its question"
         yield Complaint(path=("seed_examples",), message=message, code="mixed-contexts")
 
 
+def _has_blank(value: Any) -> bool:
+    match value:
+        case str():
+            return value.isspace()
+        case list():
+            return any(map(_has_blank, value))
+        case dict():
+            return any(map(_has_blank, value.values()))
+    return False
+
+
 def _blank_texts(value: Any, path: shapes.Path = ()) -> Iterator[Complaint]:
     """Nothing but spaces and line ends: InstructLab counts them as letters."""
     match value:
         case str():
-            if value and not value.strip():
+            if value.isspace():
                 message = f"{shapes.name_of(path)} holds nothing but space"
                 yield Complaint(path=path, message=message, code="blank-text")
         case list():
