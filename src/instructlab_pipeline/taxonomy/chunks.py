@@ -77,9 +77,11 @@ class Chunker:
         known = set(spans)
         for start, end in _uncut(spans, fitting):
             text = document[start:end]
+            if not text.strip():
+                continue
             if (start, end) in known:
                 yield start, end
-            elif text.strip():
+            else:
                 yield start + len(text) - len(text.lstrip()), start + len(text.rstrip())
 
     def _fits(self, document: str, block: Span) -> bool:

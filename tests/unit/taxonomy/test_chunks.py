@@ -18,6 +18,7 @@ BLOCKS = (
     "x" * 300,
     "<div>html</div>",
     "\u2028\u00a0\x1c",
+    "\x1c\x1d",
 )
 
 
@@ -31,6 +32,7 @@ def assert_nothing_lost(document, chunks):
     for chunk in chunks:
         assert document[chunk.start : chunk.end] == chunk.text
         assert chunk.start >= position
+        assert chunk.text.strip()
         assert not document[position : chunk.start].strip()
         position = chunk.end
     assert not document[position:].strip()
