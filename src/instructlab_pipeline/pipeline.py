@@ -104,7 +104,7 @@ STAGES: tuple[Stage, ...] = (
         fingerprint=publish.fingerprint,
         lost=publish.lost,
         memories=(LAYERS,),
-        version=3,
+        version=4,
     ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

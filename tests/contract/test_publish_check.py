@@ -9,6 +9,7 @@ from servers.command import command
 from servers.loopback import free_port
 from servers.registry import registry
 from servers.resuming_registry import resuming_registry
+from servers.token_service import token_service
 
 LOGIN = ("keeper", "mill-by-the-aller")
 
@@ -37,6 +38,18 @@ def test_a_wrong_password_is_noticed(tmp_path, monkeypatch):
         server.write_login(tmp_path / "auth.json", "keeper", "wrong-secret")
         with pytest.raises(ServiceError, match="'keeper'"):
             check_destination(f"{server.host}/org/m:latest", version="1.0.0", insecure=True)
+
+
+def test_who_may_push_but_not_delete_may_publish(tmp_path, monkeypatch):
+    """To cancel an upload, Debian's registry asks token services for a right that hardly anybody has."""
+    users = {LOGIN[0]: (LOGIN[1], ["pull", "push"])}
+    with (
+        token_service(tmp_path / "tokens", users) as tokens,
+        registry(tmp_path / "registry", auth=tokens.registry_auth) as server,
+    ):
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+        server.write_login(tmp_path / "auth.json", *LOGIN)
+        assert check_destination(f"{server.host}/org/m:latest", version="1.0.0", insecure=True) == []
 
 
 def test_someone_who_may_only_read_is_told_so(tmp_path, monkeypatch):
