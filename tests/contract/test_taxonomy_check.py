@@ -155,6 +155,13 @@ def test_a_single_file_is_judged_as_a_run_would(taxonomy, check):
         assert (done.returncode, message in done.stdout) == (3, True)
 
 
+def test_where_a_taxonomy_lies_says_nothing_about_its_leaves(tmp_path, check):
+    leaf = tmp_path / "knowledge/taxonomy/foundational_skills/writing"
+    leaf.mkdir(parents=True)
+    (leaf / "qna.yaml").write_text(skill_text())
+    assert check(tmp_path / "knowledge/taxonomy").returncode == 0
+
+
 def test_names_that_would_break_a_line_or_steer_a_terminal_are_escaped(taxonomy, check):
     taxonomy.commit({"knowledge/new\nline/qna.yaml": "- 1\n", "knowledge/red\x1b[31m/qna.yaml": "- 1\n"})
     lines = [line.partition(" ")[0] for line in check(taxonomy.folder, "--revision", "HEAD").stdout.splitlines()]

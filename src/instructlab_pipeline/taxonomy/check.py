@@ -77,7 +77,7 @@ def check_path(path: Path) -> Report:
         doubts = (*misplaced(names), *not_followed(foreign))
         faults += [replace(fault, path=str(path / fault.path)) for fault in doubts]
     check = _checked_by_many if len(taken) >= SHARED_FROM else _checked_batch
-    return _report(check(path, taken), faults)
+    return _report(check(path, taken, () if whole else path.absolute().parts), faults)
 
 
 def _check_file(path: Path) -> Report:
@@ -86,7 +86,7 @@ def _check_file(path: Path) -> Report:
     if path.name != FILE_NAME:
         message = f"a leaf's file is named {FILE_NAME}"
         return _report([], [Fault(path=str(path), line=1, column=1, message=message)])
-    return _report([_checked(path.parent, path.name)], [])
+    return _report([_checked(path.parent, path.name, path.parent.absolute().parts)], [])
 
 
 def _report(verdicts: Iterable[Verdict], faults: list[Fault]) -> Report:
@@ -104,7 +104,7 @@ def _readable(fault: Fault) -> Fault:
     return replace(fault, path=os.fsencode(fault.path).decode(errors="backslashreplace"))
 
 
-def _checked_by_many(folder: Path, names: Sequence[str]) -> Iterator[Verdict]:
+def _checked_by_many(folder: Path, names: Sequence[str], above: Sequence[str]) -> Iterator[Verdict]:
     """As `_checked_batch`, in as many processes as there are cores for us."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -113,7 +113,7 @@ def _checked_by_many(folder: Path, names: Sequence[str]) -> Iterator[Verdict]:
     num_workers = min(len(os.sched_getaffinity(0)), len(batches))
     with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_begin) as pool:
         try:
-            for verdicts in pool.map(partial(_checked_batch, folder), batches):
+            for verdicts in pool.map(partial(_checked_batch, folder, above=above), batches):
                 yield from verdicts
         finally:
             pool.shutdown(cancel_futures=True)
@@ -125,11 +125,12 @@ def _begin() -> None:
     die_with_parent()
 
 
-def _checked_batch(folder: Path, names: Sequence[str]) -> list[Verdict]:
-    return [_checked(folder, name) for name in names]
+def _checked_batch(folder: Path, names: Sequence[str], above: Sequence[str]) -> list[Verdict]:
+    return [_checked(folder, name, above) for name in names]
 
 
-def _checked(folder: Path, name: str) -> Verdict:
+def _checked(folder: Path, name: str, above: Sequence[str]) -> Verdict:
+    """`above`: the folders over `folder`, where they may tell what kind of leaf it is."""
     shown = str(folder / name)
     try:
         with Path(shown).open("rb") as file:
@@ -137,7 +138,7 @@ def _checked(folder: Path, name: str) -> Verdict:
     except OSError as error:
         fault = Fault(path=shown, line=1, column=1, message=f"the file cannot be read: {error.strerror}")
         return Verdict(leaf=str(PurePosixPath(name).parent), shown=shown, usable=False, faults=(fault,))
-    return _verdict(name, data, shown=shown, above=folder.absolute().parts)
+    return _verdict(name, data, shown=shown, above=above)
 
 
 def _verdict(path: str, data: bytes, *, shown: str, above: Sequence[str]) -> Verdict:

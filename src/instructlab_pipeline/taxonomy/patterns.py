@@ -1,10 +1,13 @@
 """Which files of a repository a document pattern means, and what it may have been meant to say."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import takewhile
 
+WILDCARD = re.compile(r"[*?\[]")
 NUM_NEAR_MISSES = 3
 LIKENESS = 0.65  # difflib's ratio: one or two letters wrong in a name
 
@@ -14,8 +17,13 @@ def matching(pattern: str, paths: Iterable[str]) -> list[str]:
 
     A path means itself, whatever brackets are in it.
     """
-    parts = [part for part in pattern.split("/") if part not in {"", "."}]
-    return [path for path in paths if path == "/".join(parts) or _matches(parts, path.split("/"))]
+    parts = _parts(pattern)
+    plain = list(takewhile(lambda part: not WILDCARD.search(part), parts))  # most patterns are this and no more
+    head, whole = "/".join(plain), "/".join(parts)
+    if head == whole:
+        return [path for path in paths if path == whole]
+    below = [path for path in paths if not plain or path.startswith(f"{head}/")]
+    return [path for path in below if path == whole or _matches(parts, path.split("/"))]
 
 
 def near_misses(pattern: str, paths: Iterable[str]) -> list[str]:
@@ -31,8 +39,12 @@ def near_misses(pattern: str, paths: Iterable[str]) -> list[str]:
 
 def _all_of_folder(pattern: str, paths: Iterable[str]) -> str:
     """A pattern for all below the folder that `pattern` names; empty where it names none."""
-    folder = "/".join(part for part in pattern.split("/") if part not in {"", "."})
+    folder = "/".join(_parts(pattern))
     return f"{folder}/**" if folder and any(path.startswith(f"{folder}/") for path in paths) else ""
+
+
+def _parts(pattern: str) -> list[str]:
+    return [part for part in pattern.split("/") if part not in {"", "."}]
 
 
 def _matches(pattern: Sequence[str], parts: Sequence[str]) -> bool:

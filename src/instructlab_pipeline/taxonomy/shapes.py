@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -166,7 +167,9 @@ def _about_record(shape: Record, value: Any, path: Path) -> Iterator[Complaint]:
         if name in known:
             yield from complaints(known[name], item, (*path, name))
         elif not shape.open:
-            yield Complaint(path=(*path, name), message=f"{name!r} is not a key that we know here", of_key=True)
+            near = get_close_matches(str(name), known, n=1)
+            hint = f"; near it: {near[0]}" if near else ""
+            yield Complaint(path=(*path, name), message=f"{name!r} is not a key that we know here{hint}", of_key=True)
 
 
 def name_of(path: Path) -> str:

@@ -166,6 +166,12 @@ def test_documents_of_a_branch_or_tag_are_doubted():
     assert fault.startswith("leaf/qna.yaml:7:11: this is no commit but a name that can move")
 
 
+def test_a_key_with_a_letter_wrong_is_told_with_the_right_one():
+    value = skill()
+    value["task_descripton"] = value.pop("task_description")
+    assert faults(value)[1].endswith("'task_descripton' is not a key that we know here; near it: task_description")
+
+
 def test_a_text_of_nothing_but_space_is_doubted():
     examples = skill()["seed_examples"]
     value = skill(task_description=" \n", seed_examples=[{**examples[0], "answer": "\n"}, *examples[1:]])
