@@ -36,6 +36,7 @@ AS_UTF_8 = "save it as UTF-8"
 RECOGNIZE = "a scanned document has to be recognized first"
 NOTHING = "write something into it, or leave it out of the patterns"
 NOT_UNDERSTOOD = 3  # docutils' level for a directive that it does not know; below it are what the settings forbid
+EMBEDDED = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]{200,}")
 UNKNOWN_SIGN = re.compile(r"\(cid:\d+\)")  # pdfminer's word for one
 
 
@@ -60,12 +61,23 @@ def converted(path: str, data: bytes) -> Converted:
         raise SourceError(f"document {path} is of a kind that is not read", remedy=REMEDY)
     if not data.strip():
         raise SourceError(f"document {path} is empty", remedy=NOTHING)
-    found = Converted(text=_decoded(path, data)) if suffix in AS_THEY_ARE else _converted(path, data, suffix)
+    found = _as_it_is(path, data) if suffix in AS_THEY_ARE else _converted(path, data, suffix)
     if "\0" in found.text:
         raise SourceError(f"document {path} is not UTF-8 text: it holds NUL characters", remedy=AS_UTF_8)
     if not any(map(str.isalnum, found.text)):
         raise SourceError(f"document {path} holds no text", remedy=RECOGNIZE if suffix == ".pdf" else NOTHING)
     return found
+
+
+def _as_it_is(path: str, data: bytes) -> Converted:
+    text = _decoded(path, data)
+    embedded = sum(len(found[0]) for found in EMBEDDED.finditer(text))
+    doubt = (
+        f"{embedded} letters of it are embedded files in base64, which nobody can read; link to files"
+        if embedded
+        else ""
+    )
+    return Converted(text=text, doubt=doubt)
 
 
 def _decoded(path: str, data: bytes) -> str:

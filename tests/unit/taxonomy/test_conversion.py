@@ -43,6 +43,12 @@ def test_lines_end_alike_wherever_the_document_was_written():
     assert text_of("moons.md", b"# Moons\r\n\r\nIo is one.\r\n") == text_of("moons.md", b"# Moons\n\nIo is one.\n")
 
 
+def test_pictures_in_base64_are_told():
+    found = converted("moons.md", b"# Moons\n\n![Io](data:image/png;base64," + b"aB3/" * 100 + b")\n")
+    assert found.doubt.startswith("422 letters of it are embedded files in base64")
+    assert converted("moons.md", b"Write `data:image/png;base64,AAAA` for a picture.").doubt == ""
+
+
 def test_a_byte_order_mark_is_no_text():
     assert text_of("moons.md", b"\xef\xbb\xbf# Moons") == "# Moons"
 
