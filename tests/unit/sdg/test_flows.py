@@ -1,5 +1,6 @@
 import re
 import shutil
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,20 @@ def test_each_prompt_ends_with_the_form_of_its_reply():
     assert last["verdict"].endswith(
         '{"reason": "...", "faithfulness": 1 to 5, "relevance": 1 to 5, "standalone": 1 to 5}'
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_begin_with_what_rows_share(kind):
+    """A server that keeps what it has read reads criteria, task, examples and document once for many rows."""
+    shared_values = {"task": "the-task", "document": "the-document"}
+    for step in built_in_flow(kind).steps:
+        one, other = (
+            step.messages(**{**VALUES, **shared_values, "question": number, "context": number, "batch": number})
+            for number in ("1", "2")
+        )
+        texts = one[1]["content"], other[1]["content"]
+        beginning = "".join(pair[0] for pair in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+        rest = texts[0].removeprefix(beginning)
+        assert one[0] == other[0]
+        assert not any(text in rest for text in (*shared_values.values(), "Q1"))
+        assert kind == "grounded" or all(meaning in beginning for meaning in step.criteria.values())

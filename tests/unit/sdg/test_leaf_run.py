@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from instructlab_pipeline.sdg.flows import built_in_flow
-from instructlab_pipeline.sdg.leaf_run import EARLY_ROUNDS, LARGEST_ROUND, start
+from instructlab_pipeline.sdg.leaf_run import EARLY_ROUNDS, LARGEST_ROUND, PRIOR_ITEMS, start
 from instructlab_pipeline.sdg.leaves import Leaf
 from instructlab_pipeline.sdg.rows import EVALUATION, TRAINING, Rejected
 from instructlab_pipeline.sdg.selection import Quota
@@ -36,12 +36,15 @@ def live(run, *, share, shuffled=None):
         row = waiting.pop(shuffled.randrange(len(waiting)) if shuffled else 0)
         calls[row.place[0]] += 1
         for index in range(row.ask.count):
-            place = (*row.place, index)
-            end = row.__class__(place=place, ask=row.ask, fields={"question": f"Which {place}?"}, scores={"a": 1.0})
-            passes = random.Random(str(place)).random() < share
-            run.take(end if passes else Rejected(row=end, reason="low_quality", detail=""))
+            run.take(ended(row, index, passes=random.Random(str((*row.place, index))).random() < share))
         waiting += run.came_back(row)
     return calls
+
+
+def ended(row, index, *, passes):
+    place = (*row.place, index)
+    end = row.__class__(place=place, ask=row.ask, fields={"question": f"Which {place}?"}, scores={"a": 1.0})
+    return end if passes else Rejected(row=end, reason="low_quality", detail="")
 
 
 def chosen(run):
@@ -83,6 +86,23 @@ def test_what_makes_up_for_the_first_round_is_planned_before_the_second_has_begu
     further = [more for row in first for more in run.came_back(row)]
     assert further
     assert not any(run.can_wait(row) for row in further)
+
+
+def test_what_makes_up_for_the_first_round_has_nothing_to_spare():
+    run = leaf_run(400, evaluation=0)
+    rows = run.begin()
+    for row in (row for row in rows if not run.can_wait(row)):
+        for index in range(row.ask.count):
+            run.take(ended(row, index, passes=index < 2))
+        further = run.came_back(row)
+    passed = len(run.selection.training)
+    share = (passed + PRIOR_ITEMS * FLOW.expected_yield) / (items(rows, waiting=False) + PRIOR_ITEMS)
+    to_come = (items(rows, waiting=True) + items(further, waiting=False)) * share
+    assert passed + to_come == pytest.approx(400, abs=2)
+
+
+def items(rows, *, waiting):
+    return sum(row.ask.count for row in rows if (row.place[0] == 1) == waiting)
 
 
 def test_an_absurd_target_is_planned_piece_by_piece():
