@@ -163,6 +163,15 @@ def test_a_judge_that_takes_others_first_costs_patience_and_no_grade(context):
     assert None not in found.tuned.judgements.values()
 
 
+def test_a_judge_that_never_replies_is_given_up_after_three_attempts(context):
+    patience = Patience(reply_timeout_s=0.3, first_delay_s=0.001)
+    with TeacherServer(scripts=SCRIPTS, latency_s=(30.0, 30.0)) as server:
+        judge = judge_at(replace(at(server), patience=patience), at_once=1)
+        with pytest.raises(ServiceError, match=r"does not answer: .*no reply within 0\.3 s"):
+            with_judgement(evidence(), METRICS, judge, context)
+        assert len(server.requests) == 3
+
+
 def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
     with (
         TeacherServer(scripts={"mark": lambda asked: "I would rather not."}) as server,

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,11 +18,10 @@ from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.http_client import REPLY_TIMEOUT_S, Answer, HttpClient, ReplyTooLongError, open_client
-from instructlab_pipeline.http_route import ProxyRefusedError
+from instructlab_pipeline.http_route import CONNECT_TIMEOUT_S, ProxyRefusedError
 
 PASSING = frozenset({408, 425, 429})  # besides 5xx: another attempt may succeed
 OWN_FAULT = frozenset({400, 413, 422})  # this request can never succeed, others may
-
 BUSY = frozenset({429, 503})  # it answers others meanwhile, and this one in its turn
 
 Heard = Callable[[str, str | None, str], None]
@@ -29,9 +29,14 @@ Heard = Callable[[str, str | None, str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How often a request that meets trouble is sent, and the delays in between, each twice the one before."""
+    """How often a request that meets trouble is sent, and the delays in between, each twice the one before.
+
+    One that gets no reply at all is sent less often: it has been waited for long enough.
+    """
 
     attempts: int = 10
+    silent_attempts: int = 3
+    reply_timeout_s: float = REPLY_TIMEOUT_S
     first_delay_s: float = 0.2
     longest_delay_s: float = 20.0
 
@@ -69,12 +74,19 @@ class Address:
 
 
 class TroubleError(Exception):
-    """An attempt that failed, how long the server wants to be left alone, and whether it only has too much to do."""
+    """An attempt that failed, and how long the server wants to be left alone."""
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0, is_busy: bool = False) -> None:
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-        self.is_busy = is_busy
+
+
+class BusyError(TroubleError):
+    """The server has too much to do at the moment."""
+
+
+class SilenceError(TroubleError):
+    """No reply within `Patience.reply_timeout_s`."""
 
 
 class RefusedError(Exception):
@@ -124,15 +136,16 @@ class _Pool:
             self.heard(key, text, refusal)
 
     async def _patiently(self, body: bytes) -> str:
-        before, patience, attempt = self.answered, self.address.patience, 0
-        while attempt < patience.attempts:
+        before, patience, attempt, silences = self.answered, self.address.patience, 0, 0
+        while attempt < patience.attempts and silences < patience.silent_attempts:
             try:
                 return _text(await _exchange(self.client, self.address, "/chat/completions", body))
             except TroubleError as trouble:
                 last = trouble
                 await asyncio.sleep(max(patience.delay_s(attempt), trouble.retry_after_s))
             attempt += 1
-            if last.is_busy and self.answered > before:
+            silences += isinstance(last, SilenceError)
+            if isinstance(last, BusyError) and self.answered > before:
                 before, attempt = self.answered, 0
         if self.answered > before:
             raise RefusedError(str(last))  # others were answered meanwhile, so it is this request
@@ -142,7 +155,7 @@ class _Pool:
 @asynccontextmanager
 async def _opened(address: Address) -> AsyncIterator[HttpClient]:
     headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
-    async with open_client(address.url, headers) as client:
+    async with open_client(address.url, headers, reply_timeout_s=address.patience.reply_timeout_s) as client:
         yield client
 
 
@@ -165,7 +178,7 @@ async def _only_model(address: Address) -> str:
 
 
 async def _exchange(client: HttpClient, address: Address, path: str, body: bytes = b"") -> bytes:
-    where = _shown(address.url)
+    where, started = _shown(address.url), time.monotonic()
     try:
         answer = await client.request("POST" if body else "GET", address.url + path, body)
     except ssl.SSLError as error:
@@ -180,7 +193,11 @@ async def _exchange(client: HttpClient, address: Address, path: str, body: bytes
         ) from error
     except ReplyTooLongError as error:
         raise RefusedError(str(error)) from error
-    except OSError as error:  # a timeout is one
+    except TimeoutError as error:
+        if time.monotonic() - started < address.patience.reply_timeout_s:
+            raise TroubleError(f"{where}: no connection within {CONNECT_TIMEOUT_S:g} s") from error
+        raise SilenceError(f"{where}: no reply within {address.patience.reply_timeout_s:g} s") from error
+    except OSError as error:
         raise TroubleError(f"{where}: {error or type(error).__name__}") from error
     return _content(answer, address, where)
 
@@ -192,9 +209,8 @@ def _content(answer: Answer, address: Address, where: str) -> bytes:
     if status in OWN_FAULT:
         raise RefusedError(said)
     if status >= 500 or (status in PASSING and "insufficient_quota" not in said):
-        raise TroubleError(
-            f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(answer), is_busy=status in BUSY
-        )
+        kind = BusyError if status in BUSY else TroubleError
+        raise kind(f"{where} answered {status}: {said}", retry_after_s=_retry_after_s(answer))
     raise ServiceError(f"the {address.role} at {where} answered {status}: {said}", remedy=_remedy(address, status))
 
 
