@@ -134,7 +134,11 @@ def _candidates(numbers: "NDArray[Any]", bands: Iterable["NDArray[Any]"]) -> set
     for band in bands:
         column = band[numbers]
         order = np.argsort(column, kind="stable")
-        edges = np.flatnonzero(np.diff(column[order], prepend=column[order[:1]] + 1, append=column[order[-1:]] + 1))
+        ordered = column[order]
+        is_new = ordered[1:] != ordered[:-1]
+        if is_new.all():  # as in most bands of a leaf
+            continue
+        edges = np.flatnonzero(np.concatenate([[True], is_new, [True]]))
         shared = np.diff(edges) > 1
         for start, end in zip(edges[:-1][shared].tolist(), edges[1:][shared].tolist(), strict=True):
             pairs.update(combinations(numbers[order[start:end]].tolist(), 2))

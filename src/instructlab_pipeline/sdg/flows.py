@@ -67,7 +67,11 @@ class Step:
         environment = template_environment(self.system, self.prompt)
         is_fixed = not any(mark in self.system for mark in _MARKS)
         system = self.system.strip() if is_fixed else environment.from_string(self.system)
-        return system, environment.from_string(self.prompt)
+        prompt = environment.from_string(self.prompt)
+        prompt.globals = dict(
+            prompt.globals
+        )  # which are copied for each rendering, name by name while they are a chain
+        return system, prompt
 
 
 @dataclass(frozen=True, kw_only=True)
