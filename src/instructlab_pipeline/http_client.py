@@ -103,12 +103,14 @@ class HttpClient:
         """End all requests, and tell nobody."""
         for task in self._dialling:
             task.cancel()
-        for connection in list(self._connections):
-            connection.drop()
-        self._idle.clear()
+        for connection in self._connections:
+            if connection.exchange is not None:
+                connection.drop()
 
     def close(self) -> None:
         self.stop()
+        for connection in self._connections:
+            connection.drop()
         self._sweeper.cancel()
 
     def dial(self, exchange: Exchange) -> None:
