@@ -75,6 +75,20 @@ def test_a_token_service_that_refuses_other_repositories_is_asked_for_ours_alone
     assert odd.scopes[-1] == "repository:org/second:pull,push"
 
 
+def test_publishing_again_writes_no_tag_that_means_the_image_already(small, odd, tmp_path):
+    odd.immutable = True
+    facts = [publish(small, tmp_path / "p", f"{odd.host}/org/m:latest") for _ in range(2)]
+    assert facts[0]["digest"] == facts[1]["digest"]
+
+
+def test_an_upload_that_the_registry_forgets_is_begun_again(small, odd, tmp_path):
+    """Several registries behind one address, which do not share what they have begun, do so now and then."""
+    odd.forgets = 2
+    facts = publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert odd.forgets == 0
+    assert facts["digest"] in odd.manifests
+
+
 def test_a_registry_that_stumbles_over_a_manifest_gets_it_again(small, odd, tmp_path):
     odd.stumbles = 3
     facts = publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")

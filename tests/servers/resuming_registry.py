@@ -35,6 +35,7 @@ class ResumingRegistry:
     `lacks`: what it does not have: "HEAD" (of blobs), "mount", the "standing" of uploads, or a path.
     `page`: so many referrers it tells at once. `one_scope`: its token service refuses whoever asks for more than one
     repository. `stumbles`: so many manifests it finds damaged, as docker-registry does when two write the same one.
+    `forgets`: so many uploads, when the first bytes come. `immutable`: a tag is written once.
     """
 
     login: tuple[str, str]
@@ -50,6 +51,8 @@ class ResumingRegistry:
     page: int = 100
     one_scope: bool = False
     stumbles: int = 0
+    forgets: int = 0
+    immutable: bool = False
     identity_token: str = field(default_factory=secrets.token_hex)
     shown: list[str | None] = field(default_factory=list)
     _uploads: dict[str, bytearray] = field(default_factory=dict)
@@ -171,6 +174,9 @@ class ResumingRegistry:
 
     async def _patch(self, request: web.Request) -> web.Response:
         upload = request.match_info["upload"]
+        if self.forgets:
+            self.forgets -= 1
+            return web.json_response({"errors": [{"code": "BLOB_UPLOAD_UNKNOWN", "message": "no"}]}, status=404)
         held = self._uploads[upload]
         start = int(request.headers.get("Content-Range", "0-").partition("-")[0])
         async with self._writing[upload]:
@@ -205,6 +211,9 @@ class ResumingRegistry:
             self.stumbles -= 1
             return web.json_response({"errors": [{"code": "DIGEST_INVALID", "message": "not so"}]}, status=400)
         content = await request.read()
+        reference = request.match_info["reference"]
+        if self.immutable and reference in self.manifests and not reference.startswith("sha256"):
+            return web.json_response({"errors": [{"code": "TAG_INVALID", "message": "immutable"}]}, status=400)
         manifest = json.loads(content)
         needed = [manifest["config"], *manifest["layers"]]
         if missing := [part["digest"] for part in needed if part["digest"] not in self.blobs]:

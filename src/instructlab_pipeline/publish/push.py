@@ -86,15 +86,19 @@ async def push(image: Image, destination: Destination, *, memory: Memory, events
 async def tag_all(tags: Sequence[str], pushed: Pushed, destination: Destination, *, fixed: str | None = None) -> None:
     """Let every tag mean the image, and read it back under each and under its digest. `fixed` as in Image.
 
+    A tag that means it already is not written: registries can be told to let nobody do so.
+
     Raises:
         UsageError: the fixed tag has come to mean another image while this one was sent.
         ServiceError: the destination failed, or holds another manifest than was sent.
     """
-    held = await destination.read(fixed) if fixed is not None else None
-    if held not in {None, pushed.manifest}:
-        raise _taken(str(fixed), held or b"", pushed.manifest, "It was sent, but got no tag")
+    before = dict(zip(tags, await together([destination.read(tag) for tag in tags]), strict=True))
+    taken = before.get(fixed) if fixed is not None else None
+    if taken is not None and taken != pushed.manifest:
+        raise _taken(str(fixed), taken, pushed.manifest, "It was sent, but got no tag")
     for tag in tags:
-        await destination.tag(tag, pushed.manifest)
+        if before[tag] != pushed.manifest:
+            await destination.tag(tag, pushed.manifest)
     references = (pushed.digest, *tags)
     read_back = await together([destination.read(reference) for reference in references])
     for reference, held in zip(references, read_back, strict=True):

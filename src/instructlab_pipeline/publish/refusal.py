@@ -93,15 +93,6 @@ class Visit:
                 f"{self.registry} has no room for {self.repository} {said}",
                 remedy="delete images that nobody needs, or have the quota raised, then run the same command again",
             )
-        if _WANTS_TLS.search(reply.content):
-            return ServiceError(
-                f"{self.registry} speaks TLS, and was asked without", remedy="leave output_registry_insecure unset"
-            )
-        if reply.status == NOT_FOUND and urlsplit(url).path == "/v2/":
-            return ServiceError(
-                f"{self.registry} is no OCI registry {said}",
-                remedy="see whether the image's reference begins with the registry's own host and port",
-            )
         if reply.status == TOO_LARGE:
             return ServiceError(
                 f"{self.registry}, or a proxy before it, does not take uploads so large {said}",
@@ -109,10 +100,27 @@ class Visit:
             )
         if reply.status in {UNAUTHORIZED, FORBIDDEN}:
             return self._no_entry(said, known=reply.status == FORBIDDEN)
-        return ServiceError(
+        return self._wrong_place(reply, said, urlsplit(url).path) or ServiceError(
             f"{self.registry} refused to {self._do} {self.repository} {said}, at {method} {urlsplit(url).path}",
             remedy="see what the registry's log says",
         )
+
+    def _wrong_place(self, reply: Reply, said: str, path: str) -> PipelineError | None:
+        if _WANTS_TLS.search(reply.content):
+            return ServiceError(
+                f"{self.registry} speaks TLS, and was asked without", remedy="leave output_registry_insecure unset"
+            )
+        if reply.status == NOT_FOUND and path == "/v2/":
+            return ServiceError(
+                f"{self.registry} is no OCI registry {said}",
+                remedy="see whether the image's reference begins with the registry's own host and port",
+            )
+        if reply.status == NOT_FOUND and path.endswith("/blobs/uploads/"):
+            return ServiceError(
+                f"{self.registry} has no place for {self.repository}, and makes none by itself {said}",
+                remedy="create the repository, or the project that it is in, there, then run the same command again",
+            )
+        return None
 
     def _no_entry(self, said: str, *, known: bool) -> PipelineError:
         searched = ", ".join(str(path) for path in auth_files())

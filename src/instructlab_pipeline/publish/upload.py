@@ -13,6 +13,7 @@ from instructlab_pipeline.publish.transport import Broken, Request, Transport
 
 CREATED, ACCEPTED, NO_CONTENT = 201, 202, 204
 BAD_REQUEST = 400
+FORGOTTEN = frozenset({404, 416})  # answers to an upload that the registry has just begun
 CANNOT_GO_ON = frozenset({BAD_REQUEST, 404, 405, 410, 416})  # answers to what concerns a broken upload: begin it again
 
 
@@ -61,7 +62,7 @@ class Upload:
         Raises:
             SourceError: what arrived is not what was announced, because a file is not what was sealed.
         """
-        hopeless = again | (CANNOT_GO_ON if self._goes_on else frozenset())
+        hopeless = again | (CANNOT_GO_ON if self._goes_on else FORGOTTEN)
         reply = await self._transport.once(request, expected=expected | hopeless)
         if reply.status not in expected:
             self._location = None

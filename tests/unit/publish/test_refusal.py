@@ -15,9 +15,9 @@ def reply(status: int, **error) -> Reply:
     return Reply(status=status, headers={}, content=json.dumps({"errors": [error]} if error else {}).encode())
 
 
-def refused(answer: Reply, *, credentials: Credentials | None = KEEPER, writing: bool = True):
+def refused(answer: Reply, *, credentials: Credentials | None = KEEPER, writing: bool = True, upload: str = "x"):
     visit = Visit(registry="quay.io", repository="org/m", credentials=credentials, writing=writing)
-    return visit.refused(answer, method="PUT", url="https://quay.io/v2/org/m/blobs/uploads/x?_state=secret")
+    return visit.refused(answer, method="PUT", url=f"https://quay.io/v2/org/m/blobs/uploads/{upload}?_state=secret")
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,12 @@ def test_a_registry_that_wants_tls_is_understood(content):
     error = refused(Reply(status=400, headers={}, content=content))
     assert "speaks TLS" in error.message
     assert "output_registry_insecure" in error.remedy
+
+
+def test_a_registry_that_makes_no_repositories_by_itself_is_understood():
+    """Amazon's want them to be created, Harbor's their projects."""
+    error = refused(
+        reply(404, code="NAME_UNKNOWN", message="The repository with name 'org/m' does not exist"), upload=""
+    )
+    assert "has no place for org/m" in error.message
+    assert "create the repository" in error.remedy
