@@ -126,7 +126,33 @@ def test_a_private_authority_is_trusted_when_its_bundle_is_named(server, content
         BucketSource(URI, absent).listing()
 
 
-def test_a_killed_fetch_is_gone_on_with(server, content, tmp_path):
+def test_a_killed_fetch_is_gone_on_with_by_who_waited_for_it(server, content, tmp_path):
+    with flaky_proxy(port_of(server), [StallsAnswerAfter(4 << 20)]) as proxy:
+        with fetching(server, proxy, tmp_path / "cache") as first:
+            awaited_note(tmp_path / "cache")
+            others = [fetching(server, proxy, tmp_path / "cache") for _ in range(2)]
+            first.kill()
+            assert [other.wait(60) for other in others] == [0, 0]
+        assert proxy.faults == []
+    whole = Asking(URI, settings(server, server.endpoint))
+    assert fetch(whole, tmp_path / "cache") == content
+    assert whole.received == 0
+
+
+def test_what_a_killed_fetch_brought_is_not_fetched_again(server, content, tmp_path):
+    with (
+        flaky_proxy(port_of(server), [StallsAnswerAfter(4 << 20)]) as proxy,
+        fetching(server, proxy, tmp_path / "cache") as process,
+    ):
+        awaited_note(tmp_path / "cache")
+        process.kill()
+    whole = Asking(URI, settings(server, server.endpoint))
+    assert fetch(whole, tmp_path / "cache") == content
+    assert 0 < whole.received < SIZE
+
+
+def fetching(server, proxy, cache):
+    """A process that fetches through the proxy."""
     program = (
         "import sys; from pathlib import Path\n"
         "from instructlab_pipeline.events import Events\n"
@@ -134,15 +160,8 @@ def test_a_killed_fetch_is_gone_on_with(server, content, tmp_path):
         "from instructlab_pipeline.model.s3 import BucketSource\n"
         "source = BucketSource(sys.argv[1]); fetched(source, source.listing(), Path(sys.argv[2]), Events())\n"
     )
-    with flaky_proxy(port_of(server), [StallsAnswerAfter(4 << 20)]) as proxy:
-        environment = os.environ | server.environment | {"AWS_S3_ENDPOINT": f"http://{proxy.host}"}
-        command = [sys.executable, "-c", program, URI, str(tmp_path / "cache")]
-        with subprocess.Popen(command, env=environment) as process:
-            awaited_note(tmp_path / "cache")
-            process.kill()
-    whole = Asking(URI, settings(server, server.endpoint))
-    assert fetch(whole, tmp_path / "cache") == content
-    assert 0 < whole.received < SIZE
+    environment = os.environ | server.environment | {"AWS_S3_ENDPOINT": f"http://{proxy.host}"}
+    return subprocess.Popen([sys.executable, "-c", program, URI, str(cache)], env=environment)
 
 
 @pytest.mark.parametrize(

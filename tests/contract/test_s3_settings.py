@@ -15,7 +15,7 @@ from instructlab_pipeline.s3.store import open_bucket
 from servers.certificate import authority
 from servers.flaky_proxy import Answers, flaky_proxy
 from servers.public_bucket import public_bucket
-from servers.s3_server import s3_server
+from servers.s3_server import PAGE, s3_server
 from servers.web_proxy import web_proxy
 
 URI = "s3://models/base"
@@ -93,6 +93,13 @@ def test_an_object_that_changes_is_noticed_where_the_server_does_not_heed_if_mat
         server.put("models", "moving/config.json", b"[]")
         with pytest.raises(ServiceError, match="changed while it was being read"):
             fetched(source, listed, tmp_path / "cache", Events())
+
+
+def test_a_listing_of_many_pages_is_read_to_its_end(server, fetch):
+    content = {f"{number:02}.json": b"%d" % number for number in range(3 * PAGE + 1)}
+    for name, data in content.items():
+        server.put("models", f"paged/{name}", data)
+    assert fetch("s3://models/paged") == content
 
 
 def test_a_session_token_is_part_of_the_signature(fetch):

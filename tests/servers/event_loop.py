@@ -39,12 +39,29 @@ def in_thread(serve: Serve) -> Iterator[None]:
         thread.join()
 
 
+class Held(set[asyncio.Task[None]]):
+    """Tasks that are at work: a loop alone does not keep one whose connection is gone from being collected."""
+
+    @contextlib.contextmanager
+    def this(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        self.add(task)
+        try:
+            yield
+        finally:
+            self.discard(task)
+
+
 async def _abandon_connections() -> None:
-    """Whoever still talks is cut off: a connection that outlives its loop is never closed."""
+    """Whoever still talks is cut off, and who was let in a moment ago: what outlives its loop is never closed."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    for transport in list(asyncio.get_running_loop()._transports.values()):
-        transport.abort()
-    await asyncio.sleep(0.01)  # an aborted connection is closed in the loop's next turn
+    while True:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for transport in list(asyncio.get_running_loop()._transports.values()):
+            transport.abort()
+        await asyncio.sleep(0.01)  # an aborted connection is closed in the loop's next turn
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return

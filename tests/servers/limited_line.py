@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from servers import event_loop
 from servers.loopback import HOST
@@ -20,6 +20,7 @@ class LimitedLine:
     target: int
     bytes_per_s: float
     port: int = 0
+    held: event_loop.Held = field(default_factory=event_loop.Held)
 
     @property
     def endpoint(self) -> str:
@@ -37,7 +38,8 @@ class LimitedLine:
         ways = {_passed(reader, behind, float("inf")), _passed(behind_reader, writer, self.bytes_per_s)}
         tasks = {asyncio.create_task(way) for way in ways}
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            with self.held.this():
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()

@@ -22,6 +22,7 @@ class PublicBucket:
     port: int = 0
     requests: list[str] = field(default_factory=list)
     signed: list[str] = field(default_factory=list)
+    held: event_loop.Held = field(default_factory=event_loop.Held)
 
     @property
     def endpoint(self) -> str:
@@ -37,7 +38,7 @@ class PublicBucket:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with self.held.this(), contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
             method, path, _ = first.split()
             self.requests.append(path)
