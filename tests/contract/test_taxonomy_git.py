@@ -165,7 +165,8 @@ def test_submodules_are_not_followed(served, taxonomy, cache, tmp_path):
     taxonomy.git("add", ".gitmodules")
     taxonomy.git("commit", "--quiet", "--message=sub")
     with http_git(served) as server:
-        assert paths(parse(f"{server.url}/taxonomy"), cache) == ([LEAF], [])
+        found, (fault,) = paths(parse(f"{server.url}/taxonomy"), cache)
+    assert (found, fault.path, fault.code) == ([LEAF], "knowledge/sub", "not-followed")
     assert not (tmp_path / "mark").exists()
 
 
@@ -203,6 +204,23 @@ def test_huge_files_stay_on_a_server_that_can_leave_them_out(served, taxonomy, c
         assert paths(url, cache, again) == ([LEAF], [])
     with pytest.raises(SourceError, match=r"document huge\.pdf has more than"):
         Shelf(url, again, cache).document("huge.pdf")
+
+
+@pytest.mark.parametrize("name", ["pack/*.pack", "pack/*.idx"])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_cache_is_told_and_nothing_of_it_is_taken_for_whole(served, taxonomy, cache, name, cut):
+    commit = taxonomy.git("rev-parse", "HEAD")
+    with http_git(served) as server:
+        url = parse(f"{server.url}/taxonomy")
+        assert paths(url, cache, commit) == ([LEAF], [])
+        (file,) = cache.glob(f"*/objects/{name}")
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        file.chmod(0o644)
+        file.write_bytes(data[: len(data) // 2] if cut else data)
+        with pytest.raises(SourceError, match=r"the cached repository .* is damaged") as refusal:
+            list(leaf_files(git.checkout(url, commit, cache))[0])
+    assert str(next(cache.glob("*.git"))) in refusal.value.remedy
 
 
 def _hashed(repository, kind, data):

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from instructlab_pipeline.errors import SourceError
+from instructlab_pipeline.errors import PipelineError, SourceError
 from instructlab_pipeline.taxonomy.git_command import GitFailure, argv, asked, environment, git
+from instructlab_pipeline.taxonomy.git_errors import DAMAGED, damaged
 from instructlab_pipeline.taxonomy.git_url import GitUrl
 
 FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.IGNORECASE)
@@ -55,22 +56,36 @@ class Checkout:
     commit: str
 
     def files(self) -> list[TreeFile]:
-        """All entries by path, symlinks and submodules among them; bytes of a name that are no UTF-8 are escaped."""
-        listing = git(["ls-tree", "-r", "-z", "--long", self.commit], folder=self.folder)
+        """All entries by path, symlinks and submodules among them; bytes of a name that are no UTF-8 are escaped.
+
+        Raises:
+            SourceError: the cache is damaged.
+        """
+        try:
+            listing = git(["ls-tree", "-r", "-z", "--long", self.commit], folder=self.folder)
+        except GitFailure as failure:
+            raise damaged(self.folder) from failure
         return [_tree_file(line) for line in listing.decode(errors="backslashreplace").split("\0") if line]
 
     def read(self, blobs: Iterable[str]) -> Iterator[bytes]:
-        """The contents of `blobs` in their order, one in memory at a time."""
-        command = argv(["cat-file", "--batch"], self.folder)
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as process:
+        """The contents of `blobs` in their order, one in memory at a time.
+
+        Raises:
+            SourceError: the cache is damaged; what is there in part is never taken for whole.
+        """
+        command, pipe = argv(["cat-file", "--batch"], self.folder), subprocess.PIPE
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, env=environment()) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             for blob in blobs:
                 process.stdin.write(f"{blob}\n".encode())
                 process.stdin.flush()
-                _, _, size = process.stdout.readline().split()
-                yield process.stdout.read(int(size))
-                process.stdout.read(1)  # the newline behind it
+                size = int(process.stdout.readline().rpartition(b" ")[2] or 0)
+                content = process.stdout.read(size + 1)
+                if content[size:] != b"\n":
+                    raise damaged(self.folder)
+                yield content[:size]
 
 
 def commit_at(url: GitUrl, revision: str | None) -> str:
@@ -150,6 +165,11 @@ def _fetch(url: GitUrl, options: list[str], wanted: list[str], folder: Path) -> 
     limit = f"--filter=blob:limit={MAX_BLOB_BYTES + 1}"
     try:
         asked(url, ["fetch", "--quiet", "--no-tags", limit, *options, "--", url.address, *wanted], folder=folder)
+    except PipelineError as error:
+        complaint = str(error.__cause__)
+        if DAMAGED.search(complaint) and "remote:" not in complaint:
+            raise damaged(folder) from error
+        raise
     finally:
         with suppress(GitFailure):  # nothing was noted
             git(["config", "--local", "--remove-section", f"remote.{url.address}"], folder=folder)
@@ -165,8 +185,10 @@ def _full_name(url: GitUrl, commit: str, folder: Path) -> str:
     """Of the commit itself, where a tag's name or the beginning of its own was given."""
     try:
         return git(["rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], folder=folder).decode().strip()
-    except GitFailure as error:
-        raise _unknown(url, commit) from error
+    except GitFailure as failure:
+        if DAMAGED.search(str(failure)):
+            raise damaged(folder) from failure
+        raise _unknown(url, commit) from failure
 
 
 def _references(url: GitUrl, names: Sequence[str] = ()) -> dict[str, str]:

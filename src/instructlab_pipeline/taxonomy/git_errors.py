@@ -1,6 +1,7 @@
 """What git's complaints mean to the person who has to act on them. git speaks English here: LC_ALL=C."""
 
 import re
+from pathlib import Path
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, SourceError
 from instructlab_pipeline.taxonomy.git_url import GitUrl
@@ -40,6 +41,9 @@ REFUSALS = (
         "check the credentials: GIT_USERNAME and GIT_PASSWORD, git's credential helper, or the ssh key",
     ),
 )
+DAMAGED = re.compile(
+    r"corrupt|inflate:|bad shallow line|non-monotonic index|index file|packfile|loose object|bad object", re.IGNORECASE
+)
 PREFIXES = ("fatal:", "remote:", "error:", "ssh:")
 PREFIX = re.compile(rf"^({'|'.join(PREFIXES)}) *")
 CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
@@ -56,6 +60,13 @@ def explained(complaint: str, url: GitUrl) -> PipelineError:
     return ServiceError(
         f"{url.shown} could not be fetched: {said}",
         remedy="check the network and the server, then run the same command again",
+    )
+
+
+def damaged(folder: Path) -> SourceError:
+    """What lies in the cache is not what was fetched."""
+    return SourceError(
+        f"the cached repository {folder} is damaged", remedy=f"remove it (rm -r {folder}), and run again"
     )
 
 
