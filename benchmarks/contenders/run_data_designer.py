@@ -17,6 +17,7 @@ from rows import Record, knowledge_rows, skill_rows
 
 GRADES = {5: "nothing to object to", 4: "a blemish", 3: "partly right", 2: "mostly wrong", 1: "wrong"}
 PASSING = 4
+ONE_GROUP = 100_000  # records that are worked on together: all of them
 TEXT = {"type": "string"}
 FLOWS = ("grounded", "freeform", "knowledge")
 TASK = "The task: {{ task }}"
@@ -49,7 +50,7 @@ def _of_flow(flow: str, rows: list[Record]) -> list[Record]:
 def _designer(asked: Record) -> DataDesigner:
     provider = dd.ModelProvider(name="benchmark", endpoint=asked["endpoint"], api_key="none")
     designer = DataDesigner(artifact_path=asked["folder"], model_providers=[provider])
-    designer.set_run_config(dd.RunConfig(otel_metrics_port=None))
+    designer.set_run_config(dd.RunConfig(otel_metrics_port=None, buffer_size=ONE_GROUP))
     return designer
 
 
