@@ -29,7 +29,7 @@ ACCESS_KEY = "test:tester"  # tempauth's account:user
 SECRET_KEY = "testing"
 DEVICE = "disk"
 TIMEOUT_S = 60
-PAGE = 10  # names that one request lists, so that few files show whether a client turns pages
+PAGE = 40  # names that one request lists, so that few files show whether a client turns pages
 SWIFT_CONF = "[swift-hash]\nswift_hash_path_suffix = loopback\nswift_hash_path_prefix = loopback\n"
 STORAGE_SERVERS = {
     "account": "swift.account.server",
