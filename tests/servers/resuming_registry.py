@@ -23,6 +23,7 @@ from servers.loopback import HOST
 
 OTHER_HOST = "localhost"  # the same server by another name
 MOST_BYTES = 1 << 30
+STATE = "state=a%2Fb%20c%7E%3D"  # of an upload; to be given back as it is
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -89,7 +90,8 @@ class ResumingRegistry:
     async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
         if request.path == "/token":
             return await handler(request)
-        if request.path in self.lacks:
+        of_an_upload = "/uploads/" in request.path and not request.path.endswith("/uploads/")
+        if request.path in self.lacks or (of_an_upload and STATE not in request.raw_path):
             return web.Response(status=404)
         if request.host.startswith(OTHER_HOST):
             self.shown.append(request.headers.get("Authorization"))
@@ -229,7 +231,7 @@ class ResumingRegistry:
 
     def _stands(self, request: web.Request, upload: str, status: int) -> web.Response:
         place = f"http://{request.host.replace(HOST, OTHER_HOST)}" if self.redirects else ""
-        location = f"{place}/v2/{request.match_info['name']}/blobs/uploads/{upload}?state=secret"
+        location = f"{place}/v2/{request.match_info['name']}/blobs/uploads/{upload}?{STATE}"
         last = max(0, len(self._uploads[upload]) - 1)
         return web.Response(status=status, headers={"Location": location, "Range": f"0-{last}"})
 

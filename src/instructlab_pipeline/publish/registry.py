@@ -74,7 +74,9 @@ async def connect(
     base = f"{'http' if insecure else 'https'}://{host}"
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=0)
     try:
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector, proxy=_proxy(base)) as http:
+        async with aiohttp.ClientSession(
+            timeout=timeout, connector=connector, proxy=_proxy(base), requote_redirect_url=False
+        ) as http:
             transport = Transport(
                 http=http,
                 base=base,

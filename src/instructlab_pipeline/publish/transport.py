@@ -4,6 +4,7 @@ Neither credentials nor tokens nor the state in an upload's URL ever reach an er
 """
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from instructlab_pipeline.publish.refusal import Reply, Visit
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 ATTEMPTS = 6
 SHOWINGS = 3  # of what we are let in by: nothing, a token that others of us used up or that has just expired, a new one
@@ -118,7 +120,7 @@ class Transport:
             async with asyncio.timeout(SILENCE_S) as limit:
                 data = _watched(request.body(), limit) if request.body else None
                 async with self.http.request(
-                    request.method, request.url, headers=headers, data=data, allow_redirects=follow
+                    request.method, _verbatim(request.url), headers=headers, data=data, allow_redirects=follow
                 ) as response:
                     content = await response.read()
                     return Reply(status=response.status, headers=_joined(response.headers), content=content)
@@ -208,6 +210,22 @@ class Transport:
         else:
             remedy = f"for a private certificate authority, set {AUTHORITIES} to its certificate"
         return ServiceError(f"the certificate of {self.registry} is not trusted: {error}", remedy=remedy)
+
+
+def _verbatim(url: str) -> "URL":
+    """As a registry wrote it, who may have signed it like that.
+
+    Raises:
+        InvalidURL: it is none.
+    """
+    import aiohttp
+    from yarl import URL
+
+    with contextlib.suppress(ValueError):
+        parsed = URL(url, encoded=True)
+        if parsed.host and parsed.port:  # which are looked at only when they are asked for
+            return parsed
+    raise aiohttp.InvalidURL(url)
 
 
 async def _watched(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
