@@ -190,9 +190,11 @@ def test_each_repository_is_fetched_once_a_commit_for_all_leaves(served, taxonom
     commit = documents.git("rev-parse", "HEAD")
     taxonomy.commit({f"knowledge/moons/{i}/qna.yaml": knowledge_text(commit) for i in range(4)})
     with http_git(served) as server:
-        perform(f"{server.url}/taxonomy")
+        folder, heard = perform(f"{server.url}/taxonomy")
         fetched = [path for path, _ in server.requests if path == "/documents/git-upload-pack"]
     assert len(fetched) == 1
+    assert [event["total"] for event in heard if event["name"] == "taxonomy_documents"] == [1]  # cut once, too
+    assert len({chunk["leaf"] for chunk in records(folder / "chunks.jsonl")}) == 5
 
 
 def test_faults_of_all_files_and_documents_come_at_once(taxonomy, documents, perform):

@@ -13,6 +13,8 @@ from instructlab_pipeline.taxonomy.patterns import matching, near_misses
 
 NUM_SHOWN = 3  # of a repository's files, where none comes near
 
+Name = tuple[str, str, str]  # repository, commit and path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
@@ -26,6 +28,10 @@ class Document:
     path: str
     text: str
     doubt: str
+
+    @property
+    def name(self) -> Name:
+        return self.repo, self.commit, self.path
 
     def record(self) -> dict[str, str]:
         """Where it comes from."""

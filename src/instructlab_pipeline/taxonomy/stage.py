@@ -17,8 +17,8 @@ from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
 from instructlab_pipeline.taxonomy import git
-from instructlab_pipeline.taxonomy.chunks import Chunker, capacity
-from instructlab_pipeline.taxonomy.documents import Document, Library
+from instructlab_pipeline.taxonomy.chunks import Chunk, Chunker, capacity
+from instructlab_pipeline.taxonomy.documents import Document, Library, Name
 from instructlab_pipeline.taxonomy.faults import Fault, refuse, warnings
 from instructlab_pipeline.taxonomy.git_url import GitUrl, parse_with_login
 from instructlab_pipeline.taxonomy.leaves import Leaf, read_leaves
@@ -27,6 +27,7 @@ from instructlab_pipeline.taxonomy.shapes import KNOWLEDGE
 from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaf_files
 
 Record = dict[str, Any]
+Cut = Mapping[Name, Sequence[Chunk]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def run(inputs: TaxonomyInputs, context: Context) -> Facts:
         "num_leaves": len(leaves),
     }
     write_atomically(context.folder / "taxonomy.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-    num_chunks = _write(context.folder, leaves, documents, chunker)
+    num_chunks = _write(context.folder, leaves, documents, _cut(documents, chunker, context.events))
     return {**about, "num_chunks": num_chunks, "num_warnings": len(warnings(faults))}
 
 
@@ -116,15 +117,25 @@ def _documents(
     return documents
 
 
-def _write(folder: Path, leaves: Sequence[Leaf], documents: Mapping[str, Sequence[Document]], chunker: Chunker) -> int:
+def _cut(documents: Mapping[str, Sequence[Document]], chunker: Chunker, events: Events) -> Cut:
+    """Each document cut once, for however many leaves."""
+    distinct = {document.name: document for of_leaf in documents.values() for document in of_leaf}
+    cut = {}
+    for number, (name, document) in enumerate(distinct.items(), start=1):
+        cut[name] = list(chunker.chunks(document.text))
+        events.progress("taxonomy_documents", number, len(distinct), unit="documents")
+    return cut
+
+
+def _write(folder: Path, leaves: Sequence[Leaf], documents: Mapping[str, Sequence[Document]], cut: Cut) -> int:
     """Write `leaves.jsonl` and `chunks.jsonl`; the number of chunks."""
-    chunks = {leaf.path: _chunks(leaf, documents[leaf.path], chunker) for leaf in leaves}
+    chunks = {leaf.path: _chunks(leaf, documents[leaf.path], cut) for leaf in leaves}
     records = (_record(leaf, documents[leaf.path], chunks[leaf.path]) for leaf in leaves)
     write_jsonl(folder / "leaves.jsonl", records)
     return write_jsonl(folder / "chunks.jsonl", (chunk for leaf in leaves for chunk in chunks[leaf.path]))
 
 
-def _chunks(leaf: Leaf, documents: Sequence[Document], chunker: Chunker) -> list[Record]:
+def _chunks(leaf: Leaf, documents: Sequence[Document], cut: Cut) -> list[Record]:
     return [
         {
             "id": f"{leaf.path}#{document.path}:{chunk.start}-{chunk.end}",
@@ -137,7 +148,7 @@ def _chunks(leaf: Leaf, documents: Sequence[Document], chunker: Chunker) -> list
             "text": chunk.text,
         }
         for document in documents
-        for chunk in chunker.chunks(document.text)
+        for chunk in cut[document.name]
     ]
 
 
