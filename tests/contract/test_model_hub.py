@@ -106,6 +106,13 @@ def test_a_wrong_token_is_told_and_not_shown(hub, perform, monkeypatch):
     assert "wr0ng" not in str(refusal.value)
 
 
+def test_a_licence_that_was_not_accepted_is_told(hub, perform):
+    hub.gated = True
+    with pytest.raises(SourceError, match=r"may not be read \(403\)") as refusal:
+        perform()
+    assert "accept its licence" in refusal.value.remedy
+
+
 def test_a_hub_that_is_gone_is_a_service_error(hub, perform, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ServiceError, match="could not be fetched") as refusal:

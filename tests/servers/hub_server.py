@@ -25,6 +25,7 @@ class Hub:
     url: str
     models: Mapping[str, Path]
     token: str
+    gated: bool = False  # everybody may list, but only who accepted the licence may read
     cut_after: list[int] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
@@ -71,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(401, "RepoNotFound")
         elif name not in hub.models:
             self._refuse(404, "RepoNotFound")
+        elif hub.gated and path[0] != "api":
+            self._refuse(403, "GatedRepo")
         elif path[0] == "api":
             self._describe(name, revision="/".join(path[5:]) or "main")
         else:
