@@ -1,9 +1,11 @@
 """Our verdict on a file against that of InstructLab's own package."""
 
 import copy
+import functools
 import io
 import os
 import sys
+from datetime import date
 from pathlib import Path
 from random import Random
 
@@ -250,6 +252,61 @@ def mutated(text, random):
                 lines[at] = lines[at][:place] + random.choice(VALUES) + lines[at][place:]
         text = "\n".join(lines)
     return text
+
+
+ODD = [
+    *(None, True, 0, 1, 3, 3.0, 2.5, -1, 10**30, float("nan"), float("inf"), date(2026, 1, 1), b"bytes"),
+    *("", " ", "\n", "x", "3", "yes", "\t", "\u2028", "two\nlines\n", "é" * 200),
+    *([], [None], ["a", "a"], [1, 1.0], [True, 1], [[]], {}, {1: 2}, {None: 1}, {"question": "q", "answer": "a"}),
+]
+KEYS = ["version", "created_by", "document", "context", "answer", "Question", "question ", "", 1, None, True, "<<"]
+STYLES = [
+    *({}, {"default_style": '"'}, {"default_style": "|"}, {"default_style": ">"}, {"default_flow_style": True}),
+    *({"indent": 4}, {"indent": 6}, {"width": 30}, {"explicit_start": True}, {"explicit_end": True}),
+    *({"allow_unicode": True}, {"sort_keys": True}, {"line_break": "\r\n"}, {"canonical": True}, {"version": (1, 1)}),
+]
+
+
+def places(value, path=()):
+    """The path to every value below `value`."""
+    steps = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for step in steps:
+        yield (*path, step)
+        yield from places(value[step], (*path, step))
+
+
+def reshaped(value, random):
+    """With one value dropped, doubled, put under another key, or another in its place."""
+    value = copy.deepcopy(value)
+    *above, last = random.choice(list(places(value)))
+    place = functools.reduce(lambda place, step: place[step], above, value)
+    match random.randrange(4):
+        case 0:
+            del place[last]
+        case 1:
+            place[last] = copy.deepcopy(random.choice(ODD))
+        case 2 if isinstance(place, dict):
+            place[random.choice(KEYS)] = place.pop(last)
+        case _ if isinstance(place, list):
+            place.insert(random.randrange(len(place) + 1), copy.deepcopy(place[last]))
+        case _:
+            place[last] = random.choice([f" {place[last]}", f"{place[last]}\n", [place[last]], str(place[last]) * 20])
+    return value
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_verdict_is_that_of_instructlab_on_files_of_another_shape(seed, tmp_path):
+    random = Random(seed)
+    parser = InProcessParser()
+    for number in range(150):
+        folder, value = random.choice([("knowledge", KNOWLEDGE), ("compositional_skills", SKILL), ("x", SMALL)])
+        for _ in range(random.choice([0, 1, 1, 2])):
+            value = reshaped(value, random)
+        path = tmp_path / str(number) / folder / "leaf" / "qna.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(yaml.safe_dump(value, **{"sort_keys": False} | random.choice(STYLES)).encode())
+        faults = check_path(path).faults
+        assert (not errors(faults)) == verdict_of_instructlab(path, parser), (path.read_text(), list(map(str, faults)))
 
 
 @pytest.mark.parametrize("seed", range(4))

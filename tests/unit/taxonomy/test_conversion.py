@@ -110,6 +110,11 @@ def test_pdf_becomes_text_page_by_page():
     assert (found.doubt, "\f" in found.text) == ("", False)
 
 
+def test_a_pdf_whose_fonts_do_not_tell_their_letters_is_told():
+    found = converted("moons.pdf", pdf([r"Io is \(cid:12\)\(cid:7\)."]))
+    assert found.doubt == "2 signs of fonts that do not tell which letters they are"
+
+
 def test_a_pdf_of_which_pages_are_scanned_is_told():
     found = converted("moons.pdf", pdf(["Io is one."], [], ["Europa has ice."], []))
     assert found.doubt == "no text on page 2, 4: a scanned document has to be recognized first"
