@@ -94,9 +94,11 @@ def test_peers_are_answered_in_their_own_forms():
     with simulator("--speed=1000", "--pass-rate=1") as url:
         fenced = content(url, asked(f"Judge it.\n<response_schema>\n{schema}\n</response_schema>"))
         listed = content(url, asked("Ask, each in this form:\n[QUESTION]\nthe question\n[END]"))
+        texts = content(url, asked("Write <count>2</count> texts, each in this form:\n[CONTEXT]\nthe text\n[END]"))
         judged = content(url, asked("Judge it:\n[Start of Answer]\nYES or NO\n[End of Answer]"))
     assert fenced == '```json\n{"grade": 5}\n```'
     assert listed.count("[QUESTION]") == listed.count("[END]") == 5
+    assert texts.count("[CONTEXT]") == texts.count("[END]") == 2
     assert "[Start of Answer]\nYES\n[End of Answer]" in judged
 
 
