@@ -7,6 +7,8 @@ from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.metrics import Likelihood, Metric, Scale, Source, likeliest
 from instructlab_pipeline.evaluation.verdict import Grades
 
+MOST_NATS = 700.0  # a token; a perplexity of e to this is the last that is a number, and says all there is to say
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -78,7 +80,7 @@ def _grade(metric: Metric, item: Item, evidence: Evidence, *, tuned: bool) -> fl
             return float(likeliest(item.choices, responses.choices[item.id]) == item.key)
         case Source.REFERENCE:
             likelihood = responses.references[item.id]
-            return -likelihood.nats / likelihood.tokens
+            return min(-likelihood.nats / likelihood.tokens, MOST_NATS)
 
 
 def _opinion(metric: Metric, judgement: Judgement | None) -> float | None:

@@ -8,6 +8,7 @@ can only change an answer where two tokens were equally likely to begin with.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -60,6 +61,10 @@ def answer(tokenizer: Any, model: Any, spec: Mapping[str, Any]) -> None:
 
     def weighed(batch: Sequence[Prompt]) -> list[dict[str, Any]]:
         nats = log_likelihoods(model, batch)
+        if any(map(math.isnan, nats)):
+            raise WorkerError(
+                "the model's likelihoods are no numbers", remedy="its training diverged: lower train_learning_rate"
+            )
         return [{"nats": value, "tokens": len(prompt.continuation)} for value, prompt in zip(nats, batch, strict=True)]
 
     open_ones = [prompt for prompt in prompts if not prompt.continuation]

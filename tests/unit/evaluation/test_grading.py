@@ -1,6 +1,8 @@
 """From responses to grades."""
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +37,9 @@ EVIDENCE = Evidence(
 )
 
 
+REST = {"b": Likelihood(nats=-1.0, tokens=1)}
+
+
 def grades(name: str) -> tuple[list, list]:
     own = graded(chosen([name, "accuracy"], judged=True)[name], EVIDENCE)
     return list(own.base), list(own.tuned)
@@ -57,6 +62,14 @@ def test_questions_with_choices_are_graded_by_mcq_accuracy_alone():
 def test_a_perplexity_weighs_by_tokens():
     own = graded(METRICS["perplexity"], EVIDENCE)
     assert (own.base, own.tuned, own.tokens) == ([4.0, 1.0], [1.0, 1.0], [2, 1])
+
+
+@pytest.mark.parametrize("nats", [-1e5, -math.inf])
+def test_a_model_that_holds_a_reference_to_be_impossible_still_has_a_number(nats):
+    lost = replace(EVIDENCE, tuned=replace(EVIDENCE.tuned, references={"a": Likelihood(nats=nats, tokens=2)} | REST))
+    both = Comparison(evidence=lost, metrics=chosen(["perplexity", "f1"]))
+    shown = json.dumps([metrics_record(both), *answer_records(both)], allow_nan=False)
+    assert json.loads(shown)[0]["metrics"]["perplexity"]["tuned"] > 1e100
 
 
 def test_the_records_tell_all_that_was_found():
