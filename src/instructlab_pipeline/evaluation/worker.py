@@ -51,7 +51,7 @@ def perform(spec: Mapping[str, Any], number: int, count: int) -> None:
 def answer(tokenizer: Any, model: Any, spec: Mapping[str, Any]) -> None:
     """Every task of `spec`, batch by batch into its journal."""
     prompts = [_prompt(tokenizer, task) for task in spec["tasks"]]
-    _require_positions(model.config, prompts, spec["max_new_tokens"])
+    require_positions(model.config, prompts, spec["max_new_tokens"])
     journal = Journal(Path(spec["journal"]))
     ends = end_tokens(model, tokenizer)
 
@@ -104,7 +104,7 @@ def _prompt(tokenizer: Any, task: Mapping[str, Any]) -> Prompt:
     return Prompt(key=task["key"], ids=whole[:start], continuation=whole[start:])
 
 
-def _require_positions(config: Any, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+def require_positions(config: Any, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
     """Rotary positions go on for ever; a table of them ends, on a GPU with an error that nobody understands."""
     limit = getattr(config, "max_position_embeddings", None)
     if limit is None or getattr(config, "rope_parameters", None) is not None:
