@@ -5,15 +5,19 @@ complete; while it grows it lies in `.work` (see `pieces`).
 """
 
 import fcntl
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
+from instructlab_pipeline.artifacts import link_or_copy, write_atomically
 from instructlab_pipeline.errors import ServiceError, boundary
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.fetch import WORK, fetch_all
 from instructlab_pipeline.model.source import (
+    NO_DIGEST,
     ArchiveSource,
     Entry,
     PieceSource,
@@ -23,6 +27,7 @@ from instructlab_pipeline.model.source import (
 )
 
 PROVEN = ".proven"  # below the folder; of a source whose files are proven together
+LISTING = ".listing"  # beside the folder; name, size and version of each file that belongs there
 UNPACKED = ".unpacked"  # below the folder; the files of its archives
 REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
 
@@ -37,6 +42,8 @@ def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: 
     """
     folder = cache / listing_digest(entries)
     with boundary(ServiceError, f"fetching {source.uri} into {folder}", remedy=REMEDY), _held(folder, events):
+        write_atomically(folder.with_suffix(LISTING), json.dumps([astuple(entry) for entry in entries]))
+        _take_over(cache, folder, [entry for entry in entries if not _is_there(folder, entry)])
         missing = [entry for entry in entries if not _is_there(folder, entry)]
         fetch_all(source, missing, folder, events)
         if isinstance(source, ProvenSource) and not (folder / PROVEN).exists():
@@ -51,6 +58,21 @@ def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: 
 
 def _is_there(folder: Path, entry: Entry) -> bool:
     return (folder / entry.name).exists() or (folder / UNPACKED).exists()
+
+
+def _take_over(cache: Path, folder: Path, missing: Sequence[Entry]) -> None:
+    """Link the files that were fetched before, with another version of the model: of one file more or less, say."""
+    wanted = {astuple(entry): entry.name for entry in missing if not entry.version.startswith(NO_DIGEST)}
+    for listing in cache.glob(f"*{LISTING}"):
+        for fields in json.loads(listing.read_text()):
+            name = wanted.get(tuple(fields))
+            if name and (listing.with_suffix("") / name).is_file():
+                linked, target = folder / WORK / "linked", folder / name
+                for parent in (linked, target.parent):
+                    parent.mkdir(parents=True, exist_ok=True)
+                (linked / "file").unlink(missing_ok=True)
+                link_or_copy(listing.with_suffix("") / name, linked / "file")
+                (linked / "file").replace(target)
 
 
 def _unpack(source: ArchiveSource, entries: Sequence[Entry], folder: Path) -> None:

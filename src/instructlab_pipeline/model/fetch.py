@@ -56,6 +56,8 @@ def fetch_all(source: PieceSource | WholeSource, entries: Sequence[Entry], folde
 
 
 class WholeFiles:
+    """Work whose jobs are files."""
+
     def __init__(self, fetch: Fetch, source: WholeSource, entries: Sequence[Entry]) -> None:
         self._fetch, self._source = fetch, source
         self._left = iter(sorted(entries, key=lambda entry: -entry.size))
@@ -80,6 +82,8 @@ class WholeFiles:
 
 
 class Pieces:
+    """Work whose jobs are spans of files."""
+
     def __init__(self, fetch: Fetch, source: PieceSource, entries: Sequence[Entry]) -> None:
         self._fetch, self._source = fetch, source
         self._growths = [Growth(fetch, source, entry) for entry in entries]

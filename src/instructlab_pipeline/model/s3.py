@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.model.source import Entry
+from instructlab_pipeline.model.source import NO_DIGEST, Entry
 from instructlab_pipeline.s3.ranges import Ranges
 from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket, s3_boundary
@@ -92,4 +92,4 @@ def _is_object(store: Any, key: str) -> bool:
 
 def _version(item: Mapping[str, Any]) -> str:
     """The ETag, or where a server makes none, the time of change."""
-    return (item["e_tag"] or "").strip('"') or f"modified {item['last_modified'].isoformat()}"
+    return (item["e_tag"] or "").strip('"') or f"{NO_DIGEST}{item['last_modified'].isoformat()}"

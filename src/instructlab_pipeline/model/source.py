@@ -9,6 +9,7 @@ from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import SourceError
 
 OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl", ".pt", ".pth", ".tflite")
+NO_DIGEST = "modified "  # so begins a version that says when, where there is nothing that says what
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,18 @@ def test_two_runs_that_ask_at_once_fetch_once(folder, tmp_path):
     assert sum(source.num_bytes for source in sources) == sum(SIZES.values())
 
 
+def test_a_model_of_which_one_file_changed_costs_that_file_alone(folder, tmp_path):
+    before = FolderSource(f"file:{folder}")
+    fetched(before, before.listing(), tmp_path / "cache", Events())
+    (folder / "config.json").write_text('{"changed": true}')
+    (folder / "new.json").write_text("{}")
+    source = CountingSource(f"file:{folder}")
+    cached = fetched(source, source.listing(), tmp_path / "cache", Events())
+    for name in (*SIZES, "new.json"):
+        assert (cached / name).read_bytes() == (folder / name).read_bytes()
+    assert source.num_bytes == len('{"changed": true}') + len("{}")
+
+
 def test_names_that_look_like_our_own_files_are_names_like_others(tmp_path):
     folder = tmp_path / "model"
     names = ("model.safetensors", "model.safetensors.part", "files/a", "notes/a", "unpacked/a", "work/a")
