@@ -39,6 +39,7 @@ MANNERS = (*PLAIN, *(f"{manner} checked" for manner in PLAIN))
 LIMIT_MB_S = 50  # of one connection to an object store on a network
 LIMITED_ROUNDS = 3
 SMALL_FILES = 6
+FETCHED = (".safetensors", ".json")  # a cache holds notes of its own, too
 
 Figures = dict[str, float]
 Results = dict[str, list[Figures]]
@@ -107,7 +108,7 @@ def _run(pythons: Mapping[str, Path], folder: Path, size: int, server: S3Server,
     servers_s = _children_s()
     done = subprocess.run(command, env=os.environ | server.environment, capture_output=True, text=True, check=True)
     servers_s = _children_s() - servers_s
-    arrived = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    arrived = sum(path.stat().st_size for path in folder.rglob("*.*") if path.suffix in FETCHED)
     if arrived != size:
         sys.exit(f"{name} brought {arrived} of {size} bytes")
     shutil.rmtree(folder)
