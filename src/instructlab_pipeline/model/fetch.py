@@ -16,7 +16,7 @@ from instructlab_pipeline.model.source import Entry, PieceSource, WholeSource
 from instructlab_pipeline.model.spans import Span
 from instructlab_pipeline.model.whole import fetch_whole, is_whole
 
-FEWEST, MOST = 2, 16  # connections: a server nearby needs no more, an object store on a network does
+FEWEST, MOST = 3, 16  # connections: a server nearby needs no more, an object store on a network does
 WORK = ".work"  # below the folder; what is not whole yet
 
 
