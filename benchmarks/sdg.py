@@ -44,7 +44,7 @@ def main() -> None:
 
 def _measured(speed: float, options: argparse.Namespace) -> dict[str, Any]:
     load = Load(
-        samples_per_example=options.samples_per_example or (4 if options.quick and not options.faults else 8),
+        samples_per_example=options.samples_per_example or (5 if options.quick and not options.faults else 8),
         in_flight=options.in_flight,
         slots=options.slots,
         speed=speed,

@@ -1,7 +1,9 @@
 """What is missing of several files, given out to several workers so that few requests bring it and all end together."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import NamedTuple
 
 from instructlab_pipeline.model.spans import Span
 
@@ -9,6 +11,13 @@ SMALLEST = 16 << 20  # bytes of a share, unless no more is missing: a request co
 FIRST = 8 << 20  # of a file
 ALIGNED = 1 << 20
 LARGEST = 128 << 20  # what comes before its turn is read again, to be hashed, and should not have left memory by then
+LONGEST_S = 0.5  # that a share takes, at the rate of the worker's last one: in the end all wait for the slowest
+
+
+class Held(NamedTuple):
+    file: int
+    span: Span
+    since: float
 
 
 class Shares:
@@ -19,32 +28,33 @@ class Shares:
     servers like Swift hold what is read from a file's start against its digest, which is for us to do.
     """
 
-    def __init__(self, missing: Sequence[Sequence[Span]]) -> None:
+    def __init__(self, missing: Sequence[Sequence[Span]], clock: Callable[[], float] = time.monotonic) -> None:
         self._gaps = {file: list(gaps) for file, gaps in enumerate(missing) if gaps}
-        self._held: dict[int, tuple[int, Span]] = {}
-        self._lock = Lock()
+        self._held: dict[int, Held] = {}  # by worker
+        self._clock, self._lock = clock, Lock()
 
     def take(self, worker: int) -> tuple[int, Span] | None:
         """The next file and span for `worker`, who is through with the one before; None: nothing is left."""
         with self._lock:
-            before = self._held.pop(worker, None)
+            before, now = self._held.pop(worker, None), self._clock()
             if not self._gaps:
                 return None
-            file = before[0] if before and self._goes_on(*before) else max(self._gaps, key=self._need)
-            self._held[worker] = file, self._cut(file)
-            return self._held[worker]
+            file = before.file if before and self._goes_on(before) else max(self._gaps, key=self._need)
+            span = self._cut(file, self._size(before, now))
+            self._held[worker] = Held(file, span, now)
+            return file, span
 
-    def _goes_on(self, file: int, span: Span) -> bool:
-        return file in self._gaps and self._gaps[file][0][0] == span[1]
+    def _goes_on(self, held: Held) -> bool:
+        return held.file in self._gaps and self._gaps[held.file][0][0] == held.span[1]
 
     def _need(self, file: int) -> tuple[int, int]:
-        at_work = sum(held == file for held, _ in self._held.values())
+        at_work = sum(held.file == file for held in self._held.values())
         return -at_work, _length(self._gaps[file])
 
-    def _cut(self, file: int) -> Span:
+    def _cut(self, file: int, size: int) -> Span:
         """The front of the file's first gap, with the rest of the gap where that would be too little for a share."""
         (start, end), *others = self._gaps[file]
-        cut = start + (self._size() if start else FIRST)
+        cut = start + (size if start else FIRST)
         if cut + SMALLEST > end:
             cut = end
         self._gaps[file] = [(cut, end), *others] if cut < end else others
@@ -52,9 +62,12 @@ class Shares:
             del self._gaps[file]
         return start, cut
 
-    def _size(self) -> int:
+    def _size(self, before: Held | None, now: float) -> int:
         even = sum(map(_length, self._gaps.values())) // (len(self._held) + 1)
-        return max(min(even // 2, LARGEST), SMALLEST) // ALIGNED * ALIGNED
+        size = min(even // 2, LARGEST)
+        if before and now > before.since:
+            size = min(size, int(_length([before.span]) / (now - before.since) * LONGEST_S))
+        return max(size, SMALLEST) // ALIGNED * ALIGNED
 
 
 def _length(spans: Sequence[Span]) -> int:

@@ -23,7 +23,7 @@ def laid_out(steps):
 
 def given_out(missing, num_workers):
     """All shares, to workers who are equally fast: (worker, file, start, end) in order."""
-    shares, taken, free_at = Shares(missing), [], dict.fromkeys(range(num_workers), 0)
+    shares, taken, free_at = Shares(missing, lambda: 0.0), [], dict.fromkeys(range(num_workers), 0)
     while free_at:
         worker, now = min(free_at.items(), key=itemgetter(1))
         share = shares.take(worker)
