@@ -11,7 +11,7 @@ SMALLEST = 16 << 20  # bytes of a share, unless no more is missing: a request co
 FIRST = 8 << 20  # of a file
 ALIGNED = 1 << 20
 LARGEST = 128 << 20  # what comes before its turn is read again, to be hashed, and should not have left memory by then
-LONGEST_S = 0.5  # that a share takes, at the rate of the worker's last one: in the end all wait for the slowest
+LONGEST_S = 1.0  # that a share takes, at the rate of the worker's last one: in the end all wait for the slowest
 
 
 class Held(NamedTuple):
