@@ -83,3 +83,10 @@ def test_who_comes_later_finds_work_as_long_as_there_is_much():
         if shares.take(worker) is None:
             break
     assert worker >= 16
+
+
+def test_a_share_is_what_its_worker_brings_in_a_second():
+    moments = iter([0.0, 0.125, 10.0])
+    shares = Shares([[(0, 4096 * MEBIBYTE)]], lambda: next(moments))
+    taken = [shares.take(0) for _ in range(3)]
+    assert [end - start for _, (start, end) in filter(None, taken)] == [FIRST, 8 * FIRST, SMALLEST]
