@@ -8,7 +8,7 @@
 The endpoint is simulated (`benchmarks/simulator`). `ratio` is sdg_hub's wall time over ours for the same work of that
 endpoint; `ratios_by_sample` is for as many samples, and compares flows as well. benchmarks/README.md tells more.
 
-`ratio` cannot exceed 1 over sdg_hub's own efficiency, whatever the scheduler: see there what that was.
+`ratio` cannot exceed 1 over sdg_hub's own efficiency, whatever the scheduler: `ratio_possible`.
 
 The last line has the figures of the last speed, the four-fold one unless told otherwise; `speeds` has those of all.
 """
@@ -90,7 +90,8 @@ def _contest(load: Load, folder: Path, options: argparse.Namespace) -> dict[str,
     ours = {**medians.pop(OURS.name), "cpu_ms_when_busy": _cpu_ms_when_busy(load, folder / "busy")}
     ratios = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
     by_sample = {name: round(theirs["s_per_sample"] / ours["s_per_sample"], 3) for name, theirs in medians.items()}
-    return {**ours, "ratio": ratios.get(MEASURE), "ratios": ratios, "ratios_by_sample": by_sample, "peers": medians}
+    possible = round(1 / medians[MEASURE]["efficiency"], 3) if MEASURE in medians else None
+    return {**ours, "ratio": ratios.get(MEASURE), "ratio_possible": possible, "ratios": ratios, "ratios_by_sample": by_sample, "peers": medians}
 
 
 def _cpu_ms_when_busy(load: Load, folder: Path) -> float:
