@@ -91,7 +91,14 @@ def _contest(load: Load, folder: Path, options: argparse.Namespace) -> dict[str,
     ratios = {name: round(ours["efficiency"] / theirs["efficiency"], 3) for name, theirs in medians.items()}
     by_sample = {name: round(theirs["s_per_sample"] / ours["s_per_sample"], 3) for name, theirs in medians.items()}
     possible = round(1 / medians[MEASURE]["efficiency"], 3) if MEASURE in medians else None
-    return {**ours, "ratio": ratios.get(MEASURE), "ratio_possible": possible, "ratios": ratios, "ratios_by_sample": by_sample, "peers": medians}
+    return {
+        **ours,
+        "ratio": ratios.get(MEASURE),
+        "ratio_possible": possible,
+        "ratios": ratios,
+        "ratios_by_sample": by_sample,
+        "peers": medians,
+    }
 
 
 def _cpu_ms_when_busy(load: Load, folder: Path) -> float:
