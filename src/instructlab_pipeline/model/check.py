@@ -68,7 +68,7 @@ def _check_config(folder: Path, model_types: Collection[str]) -> Iterator[str]:
         yield f"{CONFIG} has auto_map, which asks to run code that comes with the model; it is never run"
     if not _is_list_of_names(config.get("architectures")):
         yield f"{CONFIG} names no architectures"
-    if "quantization_config" in config:
+    if config.get("quantization_config"):
         yield f"{CONFIG} has quantization_config: what is quantized cannot be trained; take what it came from"
     if not isinstance(kind, str) or kind not in model_types:
         yield f"{CONFIG} has model_type {kind!r}, which transformers does not know as a causal language model"

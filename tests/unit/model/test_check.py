@@ -100,6 +100,8 @@ def test_quantized_weights_are_refused(folder):
     change_json(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
     (complaint,) = complaints(folder, TYPES)
     assert complaint.startswith("config.json has quantization_config")
+    change_json(folder / "config.json", quantization_config=None)
+    assert complaints(folder, TYPES) == []
 
 
 @pytest.mark.parametrize("architectures", ["LlamaForCausalLM", [], [None], {"0": "LlamaForCausalLM"}])
