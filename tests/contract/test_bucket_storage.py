@@ -1,12 +1,14 @@
 """A run at s3://bucket/prefix, worked on by machines that share nothing but the bucket."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,10 +20,13 @@ from instructlab_pipeline.events import Events
 from instructlab_pipeline.params.layers import resolve
 from instructlab_pipeline.pipeline import Workshop, perform
 from instructlab_pipeline.stage import Stage
+from servers.flaky_proxy import StallsAfter, flaky_proxy
 from servers.s3_server import s3_server
 
 GIVEN = (("sdg_base_model", "file:m"), ("sdg_repo_url", "./t"), ("output_oci_model_uri", "oci:o:1"))
 FILES = {"weights/one": b"1" * 100_000, "weights/two": b"2", "card.md": b"# Card"}
+
+HALF_A_FILE = 50_000  # bytes, of one that WORKER writes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +232,10 @@ print(perform(Stage(name="model", inputs=Inputs, run=write), workshop, {}).statu
 """
 
 
-def start(storage, seed):
+def start(storage, seed, **environment):
     given = [f"{name}={text}" for name, text in (*GIVEN, ("train_seed", seed))]
-    return subprocess.Popen([sys.executable, "-c", WORKER, storage.remote.uri, *given])
+    command = [sys.executable, "-c", WORKER, storage.remote.uri, *given]
+    return subprocess.Popen(command, env=os.environ | environment)
 
 
 def finish(storage, seed):
@@ -237,16 +243,18 @@ def finish(storage, seed):
 
 
 @pytest.mark.parametrize("num_files", [1, 20])
-def test_a_machine_killed_while_it_uploads_leaves_nothing_that_counts(machine, num_files):
+def test_a_machine_killed_while_it_uploads_leaves_nothing_that_counts(machine, server, num_files):
     """The stage had been sealed before, with another key: the old manifest must not speak for new files either."""
     storage = machine("one")
     finish(storage, 1)
     folder = storage.remote.below("model")
     before = folder.listing()
-    killed = start(storage, 2)
-    while killed.poll() is None and sum(before.get(n) != entry for n, entry in folder.listing().items()) < num_files:
-        time.sleep(0.01)
-    killed.kill()
+    with flaky_proxy(urlsplit(server.endpoint).port, [StallsAfter(HALF_A_FILE)]) as proxy:
+        killed = start(storage, 2, AWS_S3_ENDPOINT=f"http://{proxy.host}")  # never ends by itself: one file hangs
+        while sum(before.get(name) != entry for name, entry in folder.listing().items()) < num_files:
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
     assert killed.wait() == -signal.SIGKILL
     assert storage.sealed("model") is None
     finish(storage, 2)
