@@ -5,15 +5,28 @@ import os
 import pytest
 from hypothesis import settings
 
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "SSL_CERT_FILE")
+KEPT = ("PATH", "HOME", "TMPDIR", "TZ", "VIRTUAL_ENV", "SSL_CERT_FILE")
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment_of_modules(tmp_path_factory):
+    """The same for what modules share, which comes up before the fixture below; and a home where nobody lives."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _clean(monkeypatch)
+        monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, tmp_path_factory):
-    """No test sees the parameters, keys or proxies of whoever runs it, nor their git configuration."""
+def clean_environment(monkeypatch):
+    """No test sees the parameters, keys or proxies of whoever runs it, their language, nor their git configuration."""
+    _clean(monkeypatch)
+
+
+def _clean(monkeypatch):
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(("PYTEST", "COV")):
             monkeypatch.delenv(name)

@@ -7,7 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import string
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from instructlab_pipeline.training.checkpoint import newest
 from instructlab_pipeline.training.launch import Processes, train
 from instructlab_pipeline.training.plan import Plan
 from instructlab_pipeline.training.spike import IN_A_ROW
+from servers.loopback import free_port
 from servers.training_inputs import chats, sealed_model, training_job
 
 pytestmark = pytest.mark.slow
@@ -223,10 +223,8 @@ def on_two_machines(monkeypatch):
     """Starts a worker on each of two, whose environment is that of a TrainJob's pods."""
 
     def start(jobs):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
         monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        for name, value in {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        for name, value in {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}.items():
             monkeypatch.setenv(f"PET_{name}", value)
         machines = []
         for rank, job in enumerate(jobs):

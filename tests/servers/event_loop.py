@@ -5,7 +5,7 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 
-STARTED_WITHIN_S = 30.0
+STARTED_WITHIN_S = 120.0
 
 Serve = Callable[[Callable[[], None], asyncio.Event], Awaitable[None]]
 
@@ -19,7 +19,7 @@ def in_thread(serve: Serve) -> Iterator[None]:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         stops.append(lambda: loop.call_soon_threadsafe(stop.set))
         await serve(listening.set, stop)
-        await _abandon_connections()
+        await abandon_connections()
 
     def run() -> None:
         try:
@@ -52,8 +52,11 @@ class Held(set[asyncio.Task[None]]):
             self.discard(task)
 
 
-async def _abandon_connections() -> None:
-    """Whoever still talks is cut off, and who was let in a moment ago: what outlives its loop is never closed."""
+async def abandon_connections() -> None:
+    """End every other task and connection of this loop, of who was let in a moment ago too.
+
+    What outlives its loop is never closed.
+    """
     others = asyncio.all_tasks() - {asyncio.current_task()}
     while True:
         for task in others:

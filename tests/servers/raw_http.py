@@ -5,6 +5,8 @@ from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from servers.event_loop import abandon_connections
+
 HANG_UP = object()
 SILENCE = object()
 
@@ -73,7 +75,7 @@ async def serving(*answers, host="127.0.0.1", tls=None):
         yield raw
     finally:
         server.close()
-        await asyncio.sleep(0.01)  # whoever was cut off is closed in the loop's next turns
+        await abandon_connections()
 
 
 def answer(content=b"{}", *headers, status="200 OK", version="1.1"):
