@@ -17,7 +17,7 @@ HELD: list[socket.socket] = []
 def free_port() -> int:
     """A port that the kernel gives to nobody else while this process lives, because a socket of ours is bound to it.
 
-    Nobody listens there: connections are refused, until a server binds it too. Linux lets it when both set SO_REUSEADDR,
+    Nobody listens there: connections are refused, until a server binds it too. Linux lets it if both set SO_REUSEADDR,
     as servers do, and neither listens yet.
     """
     holder = socket.socket()
