@@ -10,6 +10,7 @@ from instructlab_pipeline.publish.inputs import PublishInputs
 from servers.tiny_model import write_tiny_model
 
 LARGE = 17 << 20  # more than fits a shared layer
+RULE = {"eval_quality_threshold": 0.8, "eval_require_clear": False, "eval_metrics": ("accuracy",)}
 METRIC = {"base": 0.1, "tuned": 0.9, "interval": [0.8448, 0.9374], "threshold": 0.8, "passed": True, "clear": True}
 
 
@@ -45,7 +46,7 @@ def finished_run(folder: Path, *, uri: str, shards: int = 2, shard_bytes: int = 
         output_modelcar_base_image=None,
         output_signing_key=None,
         output_model_registry_url=None,
-        parameters={"sdg_base_model": "s3://bucket/base", "train_seed": 42, "output_oci_model_uri": uri},
+        parameters={"sdg_base_model": "s3://bucket/base", "train_seed": 42, "output_oci_model_uri": uri, **RULE},
     )
 
 
@@ -56,6 +57,7 @@ def judged(folder: Path, trained: Artifact, *, verdict: str = "pass") -> Artifac
         "clear": True,
         "n": 100,
         "threshold": 0.8,
+        "require_clear": False,
         "metrics": {"accuracy": {**METRIC, "passed": verdict == "pass"}},
         "model": {"stage": trained.kind, "digest": digest_of(files), "files": files},
     }

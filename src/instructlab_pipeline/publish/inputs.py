@@ -35,6 +35,11 @@ class PublishInputs:
     output_model_registry_url: str | None
     parameters: Mapping[str, Any] = unkeyed()  # all of them: for the provenance, which tells of what was done
 
+    @property
+    def artifacts(self) -> list[Artifact]:
+        values = (getattr(self, item.name) for item in fields(self))
+        return [value for value in values if isinstance(value, Artifact)]
+
 
 def tuned_files(inputs: PublishInputs) -> dict[str, SealedFile]:
     """The model of the last phase that trained one, by path inside its folder.
@@ -72,14 +77,12 @@ def origin_of(inputs: PublishInputs, verdict: Mapping[str, Any]) -> Origin:
 
 def making_of(inputs: PublishInputs) -> Making:
     base = sealed_json(inputs.model, "model.json")
-    artifacts = [getattr(inputs, item.name) for item in fields(inputs)]
     questions = next((file.sha256 for file in inputs.sdg.files if file.path == "evaluation.jsonl"), "")
     return Making(
         parameters=inputs.parameters,
         stages={
             artifact.kind: {"key": artifact.key, "digest": artifact.digest, "inputs": dict(artifact.inputs)}
-            for artifact in artifacts
-            if isinstance(artifact, Artifact)
+            for artifact in inputs.artifacts
         },
         evaluation_set=questions,
         architecture=base["architecture"],

@@ -17,7 +17,7 @@ from instructlab_pipeline.publish.base_image import BaseImage, open_base
 from instructlab_pipeline.publish.blob import SealedFile
 from instructlab_pipeline.publish.card import PREFIX, annotations, model_card
 from instructlab_pipeline.publish.destination import Destination
-from instructlab_pipeline.publish.gate import require_pass
+from instructlab_pipeline.publish.gate import require_one_history, require_pass, require_rule
 from instructlab_pipeline.publish.image import LAYER_FILES, Entry, Layer, layers
 from instructlab_pipeline.publish.inputs import PublishInputs, making_of, origin_of, sealed_json, tuned_files
 from instructlab_pipeline.publish.layout import open_layout, require_usable
@@ -78,7 +78,7 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
     """Publish under the reference's tag and the version's, with the proofs of where the model comes from.
 
     Raises:
-        GateError: no verdict of "pass" on the very files that training ended with.
+        GateError: no verdict of "pass" on the very files that training ended with, or one of another rule or history.
         SourceError: a file is not what was sealed, or the base image cannot be used.
         UsageError: the version is published already with another model, or the key cannot sign.
         ServiceError: the registry or the folder cannot be written.
@@ -86,7 +86,8 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
     verdict = sealed_json(inputs.eval_final, "verdict.json")
     files = tuned_files(inputs)
     require_pass(verdict, {path: file.sha256 for path, file in files.items()})
-
+    require_rule(verdict, inputs.parameters)
+    require_one_history(inputs.artifacts)
     require_signing_key(inputs.output_signing_key)
     plan = _plan(inputs, files, origin_of(inputs, verdict))
     pushed, proofs = asyncio.run(_publish(plan, inputs, context))

@@ -3,9 +3,7 @@ import json
 import pytest
 
 from instructlab_pipeline.artifacts import digest_of
-from instructlab_pipeline.errors import GateError
 from instructlab_pipeline.publish.card import annotations, model_card
-from instructlab_pipeline.publish.gate import require_pass
 from instructlab_pipeline.publish.oci import LAYER_TYPE, config_document, describe, manifest_document
 from instructlab_pipeline.publish.origin import Origin, shown_uri
 
@@ -36,30 +34,6 @@ def origin() -> Origin:
         dataset_digest="d" * 64,
         verdict=verdict(),
     )
-
-
-def test_the_gate_opens_for_the_very_files_that_passed():
-    require_pass(verdict(), FILES)
-
-
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [
-        (verdict("fail"), r"accuracy is 0\.850 \(95% interval 0\.767 to 0\.907\), eval_quality_threshold is 0\.8"),
-        (verdict(None, metrics={}), "no verdict"),
-        ({}, "no verdict"),
-        (verdict(model={"digest": "0" * 64}), "another model"),
-    ],
-)
-def test_the_gate_stays_shut_and_says_why(record, reason):
-    with pytest.raises(GateError, match=reason) as caught:
-        require_pass(record, FILES)
-    assert caught.value.exit_code == 5
-
-
-def test_one_changed_byte_shuts_the_gate():
-    with pytest.raises(GateError, match="another model"):
-        require_pass(verdict(), FILES | {"config.json": "3" * 64})
 
 
 def test_annotations_tell_where_the_model_comes_from():
