@@ -29,6 +29,7 @@ ACCESS_KEY = "test:tester"  # tempauth's account:user
 SECRET_KEY = "testing"
 DEVICE = "disk"
 TIMEOUT_S = 60
+DOMAIN = "s3.test"  # below which a bucket is a host; nothing resolves it, see `named_hosts`
 PAGE = 40  # names that one request lists, so that few files show whether a client turns pages
 SWIFT_CONF = "[swift-hash]\nswift_hash_path_suffix = loopback\nswift_hash_path_prefix = loopback\n"
 STORAGE_SERVERS = {
@@ -65,6 +66,7 @@ account_autocreate = true
 use = egg:swift#s3api
 s3_acl = false
 max_bucket_listing = {PAGE}
+storage_domain = {DOMAIN}
 
 [filter:tempauth]
 use = egg:swift#tempauth

@@ -7,6 +7,7 @@ from instructlab_pipeline.params.table import PARAMETERS, PROFILES
 
 ENDPOINT_KEYS = ("api_token", "model_name", "endpoint")
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_S3_ENDPOINT", "AWS_S3_BUCKET", "AWS_DEFAULT_REGION")
+OPTIONAL_S3_KEYS = ("AWS_SESSION_TOKEN", "AWS_S3_ADDRESSING_STYLE")  # read where the secret has them
 
 Manifest = Mapping[str, Any]
 

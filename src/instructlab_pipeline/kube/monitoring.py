@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructlab_pipeline import __version__
-from instructlab_pipeline.kube.manifests_secrets import S3_KEYS
+from instructlab_pipeline.kube.manifests_secrets import OPTIONAL_S3_KEYS, S3_KEYS
 from instructlab_pipeline.kube.names import IMAGE, NAME_LABEL, SERVICE_ACCOUNT
 from instructlab_pipeline.kube.security import hardened
 from instructlab_pipeline.params.table import PARAMETERS, PROFILES
@@ -41,7 +41,7 @@ def deployment() -> Manifest:
         "name": "metrics",
         "image": f"{IMAGE}:{__version__}-cpu",
         "args": ["metrics", RUNS, "--serve", str(PORT)],
-        "env": [_variable(key, str(secret)) for key in S3_KEYS],
+        "env": [_variable(key, str(secret)) for key in (*S3_KEYS, *OPTIONAL_S3_KEYS)],
         "ports": [{"name": "metrics", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/", "port": "metrics"}},
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
@@ -154,5 +154,5 @@ def _labels() -> dict[str, str]:
 
 def _variable(key: str, secret: str) -> Manifest:
     """A connection may leave its region out."""
-    optional = {"optional": True} if key == "AWS_DEFAULT_REGION" else {}
+    optional = {"optional": True} if key in {"AWS_DEFAULT_REGION", *OPTIONAL_S3_KEYS} else {}
     return {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **optional}}}

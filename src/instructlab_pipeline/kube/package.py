@@ -11,6 +11,7 @@ from typing import Any
 
 from instructlab_pipeline.kube import inputs as pipeline_inputs
 from instructlab_pipeline.kube import security
+from instructlab_pipeline.kube.manifests_secrets import OPTIONAL_S3_KEYS, S3_KEYS
 from instructlab_pipeline.kube.names import LABELS
 from instructlab_pipeline.kube.placement import SECRETS_OF_STEPS
 from instructlab_pipeline.kube.training_job import SHARED_MEMORY
@@ -26,17 +27,6 @@ REGISTRY_FOLDER, REPOSITORY_FOLDER = "/secrets/registry", "/secrets/taxonomy"
 REGISTRY_LOGIN = f"{REGISTRY_FOLDER}/.dockerconfigjson"
 EVALUATIONS = ("eval_phase_1", "eval_final")
 TRAININGS = ("train_phase_1", "train_phase_2")
-
-S3 = {
-    name: name
-    for name in (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_S3_ENDPOINT",
-        "AWS_S3_BUCKET",
-        "AWS_DEFAULT_REGION",
-    )
-}
 SSH_COMMAND = f"ssh -i {REPOSITORY_FOLDER}/ssh-privatekey -o BatchMode=yes -o StrictHostKeyChecking=accept-new"
 
 
@@ -49,7 +39,7 @@ class Secret:
     folder: str = ""
 
 
-S3_SECRET = Secret(parameter="s3_secret", variables=S3)
+S3_SECRET = Secret(parameter="s3_secret", variables={name: name for name in (*S3_KEYS, *OPTIONAL_S3_KEYS)})
 JUDGE_SECRET = Secret(parameter="eval_judge_secret", variables={"api_token": "JUDGE_API_KEY"})
 REGISTRY_SECRET = Secret(parameter="output_oci_registry_secret", folder=REGISTRY_FOLDER)
 SECRETS: Mapping[str, Sequence[Secret]] = {

@@ -419,8 +419,8 @@ class Parameters:
         kinds.KUBERNETES_NAME,
         "s3-connection",
         "The name of the Kubernetes secret that opens S3, in the form of OpenShift AI's connections: "
-        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT, AWS_S3_BUCKET, AWS_DEFAULT_REGION. On one machine "
-        "these are variables.",
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT, AWS_S3_BUCKET, AWS_DEFAULT_REGION; beyond those, "
+        "AWS_SESSION_TOKEN and AWS_S3_ADDRESSING_STYLE. On one machine these are variables.",
     )
     notify_webhook_url: str | None = INFRASTRUCTURE.addition(
         kinds.WEBHOOK,
