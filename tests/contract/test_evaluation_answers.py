@@ -6,17 +6,20 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from instructlab_pipeline.artifacts import read_jsonl, seal
 from instructlab_pipeline.evaluation.answers import Settings, answer_budget, replies, worker_command, worker_spec
-from instructlab_pipeline.evaluation.candidate import base_candidate
+from instructlab_pipeline.evaluation.candidate import Candidate, base_candidate
+from instructlab_pipeline.evaluation.decoding import greedy_answers
 from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.journal import Journal
 from instructlab_pipeline.evaluation.metrics import chosen
 from instructlab_pipeline.evaluation.tasks import Task, responses, tasks_for
+from instructlab_pipeline.evaluation.worker import end_tokens
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.stage import Context
 from servers.tiny_model import write_tiny_model
@@ -65,16 +68,17 @@ def loaded(folder: Path):
     return AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
 
 
-def unbatched(folder: Path, asked: list[Task]) -> list[str]:
+def unbatched(folder: Path, asked: list[Task], max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
     """The same model asked one question at a time, with nothing of ours between it and transformers."""
     tokenizer, model = loaded(folder)
-    answers = []
+    ends, answers = end_tokens(model, tokenizer), []
     for task in asked:
         inputs = tokenizer.apply_chat_template(
             task.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
-        whole = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-        answers.append(tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
+        whole = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        written = [token for token in whole[0, inputs["input_ids"].shape[1] :].tolist() if token not in ends]
+        answers.append(tokenizer.decode(written, skip_special_tokens=True).strip())
     return answers
 
 
@@ -143,22 +147,53 @@ def test_answers_that_are_known_start_no_worker(model, tmp_path):
     assert not (context.work / "answers-of-model.json").exists()
 
 
-def test_a_killed_worker_goes_on_without_repeating_an_answer(model, tmp_path):
-    asked = tasks(40)
-    candidate = base_candidate(model)
+def test_a_worker_that_dies_while_it_writes_goes_on_without_repeating_an_answer(model, tmp_path):
+    """Of a limit on the file's size, so that it is certain where: the journal ends in the midst of a line."""
+    asked, candidate = tasks(40), base_candidate(model)
     settings = Settings(max_new_tokens=MAX_NEW_TOKENS, batch_size=1)
-    journal = kill_midway(candidate, asked, settings, tmp_path)
+    journal = Journal(tmp_path / "cache" / "answers" / f"{candidate.digest}.jsonl")
+    command = worker_for(candidate, asked, settings, journal, tmp_path / "spec.json")
+    died = subprocess.run(["prlimit", "--fsize=1500", *command], check=False, capture_output=True)
+    assert (died.returncode, journal.path.stat().st_size) == (1, 1500)
     before = len(journal.replies())
     assert 0 < before < len(asked)
 
     found = replies(candidate, asked, settings, context_in(tmp_path))
     assert found.made == len(asked) - before
-    finished = [key for batch in read_jsonl(journal.path) for key in batch]
-    assert len(finished) == len(set(finished)) == len(asked)
-    assert found.known == replies(candidate, asked, settings, context_in(tmp_path / "undisturbed")).known
+    assert len(journal.path.read_bytes().splitlines()) == len(asked) + 1  # the torn one
+    assert texts(found.known, asked) == unbatched(candidate.folder, asked)
 
 
-def kill_midway(candidate, asked: list[Task], settings: Settings, folder: Path) -> Journal:
+def test_a_killed_worker_loses_the_unfinished_answers_of_its_batch_alone(tmp_path):
+    """Some answers never end, so that the worker cannot have ended before it is killed."""
+    asked, candidate = tasks(16), ending_some_answers(tmp_path / "model")
+    settings = Settings(max_new_tokens=1_000_000, batch_size=len(asked))
+    journal = kill_midway(candidate, asked, settings, tmp_path)
+    kept = journal.replies()
+    finished = [task for task in asked if task.key(max_new_tokens=1_000_000) in kept]
+    assert 3 <= len(finished) < len(asked)
+
+    again = replies(candidate, finished, settings, context_in(tmp_path))
+    assert (again.made, again.known) == (0, kept)
+    assert texts(kept, finished, 1_000_000) == unbatched(candidate.folder, finished, 5_000)
+
+
+def ending_some_answers(folder: Path) -> Candidate:
+    """A model whose answers to `tasks` run into a token for ever, one of which ends them."""
+    write_tiny_model(folder / "files", hidden=64, layers=3)
+    tokenizer, plain = loaded(folder / "files")
+    prompts = [
+        tokenizer.apply_chat_template(task.messages, add_generation_prompt=True, return_dict=False)
+        for task in tasks(16)
+    ]
+    answers = [answer for finished in greedy_answers(plain, [1], prompts, 24) for answer in finished.values()]
+    (end, count), *_ = Counter(answer[-1] for answer in answers).most_common(1)
+    assert 3 <= count < 12
+    (folder / "files" / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, end]}))
+    return base_candidate(seal(folder, kind="model", key="k", inputs={}, facts={}))
+
+
+def kill_midway(candidate: Candidate, asked: list[Task], settings: Settings, folder: Path) -> Journal:
     """Start the worker as the stage does, and kill -9 it as soon as a few answers are there."""
     journal = Journal(folder / "cache" / "answers" / f"{candidate.digest}.jsonl")
     command = worker_for(candidate, asked, settings, journal, folder / "spec.json")
@@ -182,7 +217,7 @@ def test_two_workers_share_the_questions_and_give_the_answers_of_one(model, tmp_
     settings = Settings(max_new_tokens=8, batch_size=2)
     journal = Journal(tmp_path / "shared.jsonl")
     subprocess.run(worker_for(candidate, asked, settings, journal, tmp_path / "spec.json", workers=2), check=True)
-    assert sorted(len(batch) for batch in read_jsonl(journal.path)) == [1, 2, 2, 2, 2]
+    assert sorted(key for line in read_jsonl(journal.path) for key in line) == sorted(journal.replies())
     assert journal.replies() == replies(candidate, asked, settings, context_in(tmp_path)).known
 
 

@@ -3,7 +3,7 @@
 Prompts are padded on the left, so that answers begin, and given texts end, in the same column.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,38 +27,37 @@ class Prompt:
 
 
 def in_batches(
-    work: Callable[[Sequence[Prompt]], Sequence[Result]], prompts: Sequence[Prompt], size: int
-) -> Iterator[tuple[Sequence[Prompt], Sequence[Result]]]:
-    """Each batch with its results, the longest prompts first, so that batches carry little padding.
+    work: Callable[[Sequence[Prompt]], Iterator[Mapping[str, Result]]], prompts: Sequence[Prompt], size: int
+) -> Iterator[Mapping[str, Result]]:
+    """What `work` makes of one batch after the other, as it comes, by the prompts' keys.
 
-    Where memory runs out, this batch and all later ones are half as large. As the longest come first, that happens at
-    once or not at all.
+    The longest prompts come first, so that batches carry little padding. Where memory runs out, what the batch has not
+    finished is tried again, and this batch and all later ones are half as large.
 
     Raises:
-        WorkerError: there is no memory for the longest prompt alone.
+        WorkerError: there is no memory for one prompt alone.
     """
-    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.ids) - len(prompt.continuation), prompt.key))
-    start = 0
-    while start < len(ordered):
-        batch = ordered[start : start + size]
+    waiting = sorted(prompts, key=lambda prompt: (-len(prompt.ids) - len(prompt.continuation), prompt.key))
+    while waiting:
+        batch, finished = waiting[:size], set[str]()
         try:
-            results = work(batch)
+            for results in work(batch):
+                finished |= results.keys()
+                yield results
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
             if len(batch) == 1:
                 raise _too_large(batch[0]) from error
             size = len(batch) // 2
-        else:
-            yield batch, results
-            start += len(batch)
+        waiting[: len(batch)] = [prompt for prompt in batch if prompt.key not in finished]
 
 
-def greedy_answers(model: Any, ends: Ids, prompts: Sequence[Ids], max_new_tokens: int) -> list[list[int]]:
+def greedy_answers(model: Any, ends: Ids, prompts: Sequence[Ids], max_new_tokens: int) -> Iterator[Mapping[int, Ids]]:
     """The likeliest next token, again and again, until one of `ends` or the limit; the end is left out.
 
-    Rows that are finished leave the batch, and their part of the KV cache with them: a batch costs what its answers
-    cost, and not what its longest one would.
+    Each answer comes as soon as it is finished, by its prompt's place in `prompts`. Its row then leaves the batch, and
+    its part of the KV cache with it: a batch costs what its answers cost, and not what its longest one would.
     """
     import torch
     from transformers import DynamicCache
@@ -68,31 +67,41 @@ def greedy_answers(model: Any, ends: Ids, prompts: Sequence[Ids], max_new_tokens
     ids_BT, mask_BT = _left_padded(prompts, model.device)  # noqa: N806 - shape suffix
     positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)  # noqa: N806 - as above
     cache = DynamicCache(config=model.config)
+    for length in range(1, max_new_tokens + 1):
+        tokens_B = _likeliest(model, ids_BT, mask_BT, positions_BT, cache)  # noqa: N806 - as above
+        tokens = tokens_B.tolist()
+        open_rows = [place for place, token in enumerate(tokens) if token not in ends]
+        for place in open_rows:
+            answers[rows[place]].append(tokens[place])
+        if length == max_new_tokens:
+            open_rows = []
+        if len(open_rows) < len(rows):
+            going_on = [rows[place] for place in open_rows]
+            yield {row: answers[row] for row in sorted(set(rows).difference(going_on))}
+            if not going_on:
+                return
+            kept = torch.tensor(open_rows, device=model.device)
+            cache.batch_select_indices(kept)
+            rows, tokens_B, mask_BT, positions_BT = going_on, tokens_B[kept], mask_BT[kept], positions_BT[kept]  # noqa: N806
+        ids_BT = tokens_B[:, None]  # noqa: N806 - as above
+        mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)  # noqa: N806 - as above
+        positions_BT = positions_BT[:, -1:] + 1  # noqa: N806 - as above
+
+
+def _likeliest(model: Any, ids_BT: "Tensor", mask_BT: "Tensor", positions_BT: "Tensor", cache: Any) -> "Tensor":  # noqa: N803
+    """The next token of each row; `cache` holds all but `ids_BT` before, and these too afterwards."""
+    import torch
+
     with torch.inference_mode():
-        for _ in range(max_new_tokens):
-            logits = model(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                position_ids=positions_BT,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            tokens_B = logits.argmax(-1)  # noqa: N806 - as above
-            open_rows = [place for place, token in enumerate(tokens_B.tolist()) if token not in ends]
-            for place in open_rows:
-                answers[rows[place]].append(int(tokens_B[place]))
-            if not open_rows:
-                break
-            if len(open_rows) < len(rows):
-                kept = torch.tensor(open_rows, device=model.device)
-                cache.batch_select_indices(kept)
-                rows = [rows[place] for place in open_rows]
-                tokens_B, mask_BT, positions_BT = tokens_B[kept], mask_BT[kept], positions_BT[kept]  # noqa: N806
-            ids_BT = tokens_B[:, None]  # noqa: N806 - as above
-            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)  # noqa: N806 - as above
-            positions_BT = positions_BT[:, -1:] + 1  # noqa: N806 - as above
-    return answers
+        logits: Tensor = model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=positions_BT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        return logits.argmax(-1)
 
 
 def log_likelihoods(model: Any, prompts: Sequence[Prompt]) -> list[float]:

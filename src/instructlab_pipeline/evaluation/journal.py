@@ -1,4 +1,4 @@
-"""Replies as they come, one line for each batch that was finished: what no later run has to ask again.
+"""Replies as they come, one line for those that came together: what no later run has to ask again.
 
 One file for each model's digest, shared by runs and by processes at the same time. A reply's key is the digest of
 what was asked and how, so a journal is never wrong, only incomplete. A line torn by a crash is passed over.

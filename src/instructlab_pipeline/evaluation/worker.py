@@ -1,7 +1,7 @@
 """The process that asks a model, by a spec file from `answers.py`; with several GPUs one process on each.
 
-A reply is a text, or of a task with a continuation {"nats": its log-likelihood, "tokens": how many they were}. Each
-finished batch goes to the journal in one line.
+A reply is a text, or of a task with a continuation {"nats": its log-likelihood, "tokens": how many they were}. It goes
+to the journal as soon as it is finished, in one line with those that ended at the same moment.
 
 The same batches give the same replies. In another batch the same sums are rounded differently in their last bit, which
 can only change an answer where two tokens were equally likely to begin with.
@@ -12,7 +12,8 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,29 +50,34 @@ def perform(spec: Mapping[str, Any], number: int, count: int) -> None:
 
 
 def answer(tokenizer: Any, model: Any, spec: Mapping[str, Any]) -> None:
-    """Every task of `spec`, batch by batch into its journal."""
+    """Every task of `spec`, into its journal."""
     prompts = [_prompt(tokenizer, task) for task in spec["tasks"]]
     require_positions(model.config, prompts, spec["max_new_tokens"])
     journal = Journal(Path(spec["journal"]))
     ends = end_tokens(model, tokenizer)
 
-    def answered(batch: Sequence[Prompt]) -> list[str]:
-        answers = greedy_answers(model, ends, [prompt.ids for prompt in batch], spec["max_new_tokens"])
-        return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+    def answered(batch: Sequence[Prompt]) -> Iterator[dict[str, str]]:
+        for finished in greedy_answers(model, ends, [prompt.ids for prompt in batch], spec["max_new_tokens"]):
+            texts = tokenizer.batch_decode(list(finished.values()), skip_special_tokens=True)
+            yield {batch[row].key: text.strip() for row, text in zip(finished, texts, strict=True)}
 
-    def weighed(batch: Sequence[Prompt]) -> list[dict[str, Any]]:
+    def weighed(batch: Sequence[Prompt]) -> Iterator[dict[str, Any]]:
         nats = log_likelihoods(model, batch)
         if any(map(math.isnan, nats)):
             raise WorkerError(
                 "the model's likelihoods are no numbers", remedy="its training diverged: lower train_learning_rate"
             )
-        return [{"nats": value, "tokens": len(prompt.continuation)} for value, prompt in zip(nats, batch, strict=True)]
+        yield {
+            prompt.key: {"nats": value, "tokens": len(prompt.continuation)}
+            for value, prompt in zip(nats, batch, strict=True)
+        }
 
     open_ones = [prompt for prompt in prompts if not prompt.continuation]
     given = [prompt for prompt in prompts if prompt.continuation]
-    for work, those in ((answered, open_ones), (weighed, given)):
-        for batch, replies in in_batches(work, those, spec["batch_size"]):
-            journal.add({prompt.key: reply for prompt, reply in zip(batch, replies, strict=True)})
+    for replies in chain(
+        in_batches(answered, open_ones, spec["batch_size"]), in_batches(weighed, given, spec["batch_size"])
+    ):
+        journal.add(replies)
 
 
 def load(folder: Path) -> tuple[Any, Any]:

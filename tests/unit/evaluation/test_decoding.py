@@ -19,11 +19,11 @@ class Memory:
         self.tried.append(len(batch))
         if len(batch) > self.room:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
-        return [len(prompt.ids) for prompt in batch]
+        yield {prompt.key: len(prompt.ids) for prompt in batch}
 
 
 def lengths(work, size: int) -> list[int]:
-    return [result for _, results in in_batches(work, PROMPTS, size) for result in results]
+    return [length for results in in_batches(work, PROMPTS, size) for length in results.values()]
 
 
 def test_the_longest_prompts_come_first():
@@ -36,13 +36,26 @@ def test_batches_stay_as_small_as_memory_once_made_them():
     assert memory.tried == [6, 3, 1, 1, 1, 1, 1, 1, 1]
 
 
+def test_what_a_batch_had_finished_when_memory_ran_out_is_not_done_again():
+    tried = []
+
+    def work(batch):
+        tried.append([prompt.key for prompt in batch])
+        yield {batch[1].key: len(batch[1].ids)} if len(batch) > 1 else {batch[0].key: len(batch[0].ids)}
+        if len(batch) > 1:
+            raise MemoryError
+
+    assert lengths(work, 3) == [8, 9, 7, 5, 3, 2, 1]
+    assert tried == [["9", "8", "7"], ["9"], ["7"], ["5"], ["3"], ["2"], ["1"]]
+
+
 def test_a_gpus_complaint_is_understood_as_well():
     import torch
 
     def work(batch):
         if len(batch) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return [len(prompt.ids) for prompt in batch]
+        yield {prompt.key: len(prompt.ids) for prompt in batch}
 
     assert lengths(work, 7) == [9, 8, 7, 5, 3, 2, 1]
 
@@ -54,7 +67,7 @@ def test_other_libraries_complaints_are_understood_too(complaint):
     def work(batch):
         if len(batch) > 2:
             raise complaint
-        return [len(prompt.ids) for prompt in batch]
+        yield {prompt.key: len(prompt.ids) for prompt in batch}
 
     assert lengths(work, 7) == [9, 8, 7, 5, 3, 2, 1]
 
