@@ -181,6 +181,19 @@ def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
     assert "eval_judge_model" in caught.value.remedy
 
 
+def test_a_judge_that_is_mended_under_its_name_is_asked_again_for_what_was_of_no_use(context):
+    heeded = {f"Question {n}?" for n in range(20)}
+
+    def mark_some(asked):
+        return mark(asked) if tags(asked)["question"].strip() in heeded else {"verdict": "fine"}
+
+    with TeacherServer(scripts=SCRIPTS | {"mark": mark_some}) as server, pytest.raises(ServiceError, match="in 40 of"):
+        judged(server, context)
+    with TeacherServer(scripts=SCRIPTS) as server:
+        assert judged(server, context).grades == judged_without_faults(context).grades
+        assert {tags(asked)["question"].strip() for asked in server.asked_for("mark")}.isdisjoint(heeded)
+
+
 def test_a_judge_that_grades_one_model_alone_compares_nothing_and_gives_no_verdict(context):
     """Were the metric left out instead, the others could pass without it."""
 

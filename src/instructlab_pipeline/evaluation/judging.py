@@ -1,7 +1,8 @@
 """Asks the judge about the answers: what its journal knows, and the rest over the network.
 
 A reply that is not as asked is asked for again; after the last attempt the answer counts as ungraded. Bad replies are
-kept like good ones, so that running again asks nothing that was answered, and gives the same grades.
+kept like good ones, so that running again asks nothing that was answered, and gives the same grades. Only where they
+are so many that there is no verdict they are forgotten: what was wrong with the judge may be mended.
 """
 
 import asyncio
@@ -114,21 +115,28 @@ def _opinions(
         _ask(judge, missing, journal, context)
     known = journal.replies()
     opinions = {name: _opinion(own, known, read) for name, own in requests.items()}
-    _require_use(opinions, judge, journal)
+    if opinions and not _are_of_use(opinions):
+        useless = [request for name, own in requests.items() if opinions[name] is None for request in own]
+        journal.forget({request_key(request) for request in useless})
+        raise _too_few(opinions, judge, journal)
     return opinions
 
 
-def _require_use(opinions: Mapping[tuple[str, str], Any], judge: Judge, journal: Journal) -> None:
+def _are_of_use(opinions: Mapping[tuple[str, str], Any]) -> bool:
     """No verdict where most is not known, or where what is known compares nothing."""
     usable = [name for name, opinion in opinions.items() if opinion is not None]
     compared = 2 in Counter(item for _, item in usable).values()
-    if opinions and (not compared or len(usable) < LEAST_USABLE * len(opinions)):
-        raise ServiceError(
-            f"the judge {judge.model} gave usable opinions in {len(usable)} of {len(opinions)} cases, too few for a "
-            "verdict",
-            remedy="set eval_judge_model to a model that can reply with JSON; what it said is in "
-            f"{journal.path}, which you may delete",
-        )
+    return compared and len(usable) >= LEAST_USABLE * len(opinions)
+
+
+def _too_few(opinions: Mapping[tuple[str, str], Any], judge: Judge, journal: Journal) -> ServiceError:
+    usable = sum(opinion is not None for opinion in opinions.values())
+    return ServiceError(
+        f"the judge {judge.model} gave usable opinions in {usable} of {len(opinions)} cases, too few for a verdict; "
+        f"what it said is in {journal.path}",
+        remedy="mend the judge, or set eval_judge_model to one that can reply with JSON, then run again: what was of "
+        "use is kept, and the rest is asked again",
+    )
 
 
 def _opinion(requests: Sequence[Mapping[str, Any]], known: Mapping[str, Any], read: Callable[[str], Any]) -> Any:

@@ -13,6 +13,15 @@ def test_what_was_added_is_read_back_and_the_first_answer_stays(tmp_path):
     assert journal.replies() == {"a": "1", "b": "2", "c": "drei\n"}
 
 
+def test_what_is_forgotten_can_be_answered_anew(tmp_path):
+    journal = Journal(tmp_path / "model.jsonl")
+    journal.add({"a": "1", "b": "2"})
+    journal.forget(["b", "never there"])
+    assert journal.replies() == {"a": "1"}
+    journal.add({"b": "other"})
+    assert journal.replies() == {"a": "1", "b": "other"}
+
+
 def test_a_journal_torn_at_any_byte_loses_its_last_batch_only(tmp_path):
     journal = Journal(tmp_path / "model.jsonl")
     journal.add({"a": "é"})
