@@ -158,6 +158,10 @@ class BucketStorage:
     def sealed(self, name: str) -> Artifact | None:
         return self._sealed_in(self.remote, name)
 
+    def is_strange(self, name: str) -> bool:
+        there = self.remote.below(name).listing()
+        return bool(there) and MANIFEST not in there
+
     def damage(self, artifact: Artifact) -> str | None:
         folder = self._home(artifact).below(artifact.kind)
         there = folder.listing()

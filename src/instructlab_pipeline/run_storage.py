@@ -69,6 +69,10 @@ class RunStorage(Protocol):
         """What a stage has sealed, by its manifest: its files may not be in the folder."""
         ...
 
+    def is_strange(self, name: str) -> bool:
+        """Whether something lies in a stage's folder that no stage has sealed there."""
+        ...
+
     def damage(self, artifact: Artifact) -> str | None:
         """What is wrong with its files where they are kept, in a sentence, or None."""
         ...
@@ -145,6 +149,12 @@ class DiskStorage:
 
     def sealed(self, name: str) -> Artifact | None:
         return artifacts.read(self.folder.stage(name))
+
+    def is_strange(self, name: str) -> bool:
+        folder = self.folder.stage(name)
+        if not folder.is_dir():
+            return os.path.lexists(folder)
+        return any(folder.iterdir()) and self.sealed(name) is None
 
     def damage(self, artifact: Artifact) -> str | None:
         return artifacts.damage(artifact)

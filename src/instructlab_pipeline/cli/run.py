@@ -115,6 +115,7 @@ def workshop(storage: RunStorage, resolved: Resolved) -> Iterator["Workshop"]:
 
     parameters = resolved.parameters
     with storage.held(), shown_progress() as listener:
+        _refuse_what_is_no_run(storage)
         storage.write_record(resolved.as_json())
         events = Events(path=storage.events_path, listeners=[listener])
         for notice in resolved.notices:
@@ -126,6 +127,20 @@ def workshop(storage: RunStorage, resolved: Resolved) -> Iterator["Workshop"]:
                 storage.keep_report(write_report(storage.view(), storage.folder.report_path))
 
 
+def _refuse_what_is_no_run(storage: RunStorage) -> None:
+    """A stage clears its folder: one that somebody else has filled must never be taken for it."""
+    from instructlab_pipeline.pipeline import STAGE_NAMES
+
+    if storage.record():
+        return
+    strange = [name for name in STAGE_NAMES if storage.is_strange(name)]
+    if strange:
+        raise UsageError(
+            f"{storage.place()} is not the folder of a run, and what lies there in {', '.join(strange)} would be lost",
+            remedy="choose a new or an empty folder with --run-dir",
+        )
+
+
 def _run_stages(storage: RunStorage, resolved: Resolved, until: str, report: dict[str, Any]) -> None:
     """Perform the stages; the report holds those that were finished, also when a later one fails."""
     from instructlab_pipeline import pipeline
@@ -135,7 +150,8 @@ def _run_stages(storage: RunStorage, resolved: Resolved, until: str, report: dic
     try:
         with workshop(storage, resolved) as place:
             if until == "publish":
-                _check_destination(place)
+                with place.events.watched("publish"):
+                    _check_destination(place)
             for result in pipeline.run(place, until=until):
                 results.append(result)  # noqa: PERF402 - what was finished counts when a later stage fails
     finally:

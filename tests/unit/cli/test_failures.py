@@ -56,3 +56,16 @@ def test_a_run_in_the_place_of_a_file_is_a_usage_error(tmp_path, monkeypatch, ca
     given = ["--sdg_base_model=file:m", "--sdg_repo_url=./t", "--output_oci_model_uri=oci:o:1", "--run-dir=file"]
     assert exit_code_of(["run", "--until=model", *given, "--json"]) == 2
     assert "file cannot be the folder of a run" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.mark.parametrize("place", ["model/thesis.txt", "publish"])
+def test_a_folder_that_holds_other_work_is_never_taken_for_a_run(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    precious = tmp_path / "project" / place
+    precious.parent.mkdir(parents=True)
+    precious.write_text("years of work")
+    given = ["--sdg_base_model=file:m", "--sdg_repo_url=./t", "--output_oci_model_uri=oci:o:1", "--run-dir=project"]
+    assert exit_code_of(["run", "--until=model", *given]) == 2
+    assert f"what lies there in {place.partition('/')[0]} would be lost" in capsys.readouterr().err
+    assert precious.read_text() == "years of work"
+    assert not (tmp_path / "project" / "run.json").exists()
