@@ -7,11 +7,13 @@ The core never prints.
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from instructlab_pipeline.errors import Interrupted, PipelineError
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -55,13 +57,20 @@ class Events:
         self._tell({"event": "start", "name": name, **fields})
         started = time.monotonic()
         result: dict[str, Any] = {}
-        try:
+        with self.watched(name, result):
             yield result
+        self._end(name, started, ok=True, **result)
+
+    @contextmanager
+    def watched(self, name: str, result: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Work on `name` that is told of only where it fails, such as what precedes its beginning."""
+        started = time.monotonic()
+        try:
+            yield
         except BaseException as error:
             with suppress(OSError):  # a full disk may be what went wrong
-                self._end(name, started, ok=False, error=f"{type(error).__name__}: {error}", **result)
+                self._end(name, started, ok=False, error=_in_words(error), **(result or {}))
             raise
-        self._end(name, started, ok=True, **result)
 
     def _end(self, name: str, started: float, **fields: Any) -> None:
         self._tell({"event": "end", "name": name, "seconds": round(time.monotonic() - started, 3), **fields})
@@ -75,6 +84,15 @@ class Events:
     def _notify(self, event: dict[str, Any]) -> None:
         for listener in self.listeners:
             listener(event)
+
+
+def _in_words(error: BaseException) -> str:
+    match error:
+        case PipelineError():
+            return error.message
+        case KeyboardInterrupt():
+            return Interrupted().message
+    return f"{type(error).__name__}: {error}"
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

@@ -170,9 +170,10 @@ def run_one(workshop: Workshop, name: str) -> StageResult:
 def perform(stage: Stage, workshop: Workshop, done: Mapping[str, Artifact]) -> StageResult:
     started = time.monotonic()
     storage = workshop.storage
-    asked = asked_for(stage, workshop, done)
-    for notice in stage.notices(asked.inputs):
-        workshop.events.point("notice", message=notice)
+    with workshop.events.watched(stage.name):
+        asked = asked_for(stage, workshop, done)
+        for notice in stage.notices(asked.inputs):
+            workshop.events.point("notice", message=notice)
 
     found = reusable(stage, workshop, asked)
     if found is not None:

@@ -1,5 +1,7 @@
 """`status RUN`: how far a run is, from its folder alone, whether it runs at this moment or not."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -32,29 +34,46 @@ def state_of(storage: RunStorage) -> dict[str, Any]:
     """The state of each stage: `finished`, `running`, `stopped` or `waiting`; and the holder of the run, if any."""
     from instructlab_pipeline.pipeline import STAGE_NAMES
 
-    last: dict[str, dict[str, Any]] = {}
-    progress: dict[str, dict[str, Any]] = {}
-    leaves: dict[str, list[int]] = {}
+    told = _Told()
     for event in storage.events():
-        match event:
-            case {"event": "start" | "end", "name": name}:
-                last[name] = event
-                leaves.clear()
-            case {"event": "progress", "name": name}:
-                progress[name] = event
-            case {"event": "point", "name": "leaves", "leaves": under_way}:
-                leaves |= under_way
-            case {"event": "point", "name": "leaf", "leaf": path, "accepted": accepted, "target": target} if target:
-                leaves[path] = [accepted, target]
+        told.hear(event)
     holder = storage.holder()
-    stages = [_stage_state(storage, name, last.get(name), running=holder is not None) for name in STAGE_NAMES]
+    stages = [_stage_state(storage, name, told.last.get(name), running=holder is not None) for name in STAGE_NAMES]
     for stage in stages:
         if stage["state"] == "running":
-            if seen := progress.get(stage["stage"]):
-                stage["progress"] = {name: seen[name] for name in ("done", "total", "unit")}
-            if leaves:
-                stage["leaves"] = {path: {"accepted": got, "target": of} for path, (got, of) in sorted(leaves.items())}
+            stage.update(told.under_way(stage["stage"]))
     return {"run": storage.place(), "holder": holder, "stages": stages}
+
+
+@dataclass(kw_only=True)
+class _Told:
+    """What the events come to: each stage's last beginning or end, its progress, and the leaves under way."""
+
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    leaves: dict[str, list[int]] = field(default_factory=dict)
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        match event:
+            case {"event": "start" | "end", "name": name}:
+                self.last[name] = dict(event)
+                self.leaves.clear()
+            case {"event": "point", "name": "reused", "stage": name}:
+                self.last.pop(name, None)
+            case {"event": "progress", "name": name}:
+                self.progress[name] = dict(event)
+            case {"event": "point", "name": "leaves", "leaves": under_way}:
+                self.leaves |= under_way
+            case {"event": "point", "name": "leaf", "leaf": path, "accepted": accepted, "target": target} if target:
+                self.leaves[path] = [accepted, target]
+
+    def under_way(self, stage: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if seen := self.progress.get(stage):
+            found["progress"] = {name: seen[name] for name in ("done", "total", "unit")}
+        if self.leaves:
+            found["leaves"] = {path: {"accepted": got, "target": of} for path, (got, of) in sorted(self.leaves.items())}
+        return found
 
 
 def _stage_state(storage: RunStorage, name: str, event: dict[str, Any] | None, *, running: bool) -> dict[str, Any]:
@@ -63,7 +82,7 @@ def _stage_state(storage: RunStorage, name: str, event: dict[str, Any] | None, *
         return {"stage": name, "state": "waiting"}
     if event is not None and event["event"] == "start":
         return {"stage": name, "state": "running" if running else "stopped"}
-    if sealed is None:
+    if sealed is None or (event is not None and not event.get("ok")):
         return {"stage": name, "state": "stopped", "error": (event or {}).get("error")}
     seconds = event.get("seconds") if event else None
     return {"stage": name, "state": "finished", "seconds": seconds, "digest": sealed.digest, "facts": sealed.facts}
@@ -79,10 +98,22 @@ def _in_words(report: dict[str, Any]) -> str:
             line += f" in {duration(stage['seconds'])}"
         if progress := stage.get("progress"):
             line += f", {amount(progress['done'], progress['unit'])} of {amount(progress['total'], progress['unit'])}"
-        if stage.get("error"):
-            line += f": {stage['error'].splitlines()[0]}"
+        if words := stage.get("error") or _result_in_words(stage.get("facts", {})):
+            line += f": {words.splitlines()[0]}"
         lines += [line, *_leaves_in_words(stage.get("leaves", {}))]
     return "\n".join(lines)
+
+
+def _result_in_words(facts: Mapping[str, Any]) -> str:
+    """What came of a finished stage, where that is what one waits for."""
+    match facts:
+        case {"skipped": reason}:
+            return f"skipped, {reason}"
+        case {"verdict": verdict, "clear": clear}:
+            return f"{verdict}, {'clear' if clear else 'not clear'}"
+        case {"reference": reference}:
+            return str(reference)
+    return ""
 
 
 def _leaves_in_words(leaves: dict[str, dict[str, int]]) -> list[str]:

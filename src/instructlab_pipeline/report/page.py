@@ -67,7 +67,7 @@ def _outcome(found: Findings) -> dict[str, str]:
     if found.verdict.get("verdict") == "fail":
         return {"state": "bad", "words": "not published: the quality gate said no"}
     ended = [event for event in found.events if event["event"] == "end"]
-    if ended and not ended[-1].get("ok"):
+    if ended and not ended[-1].get("ok") and ended[-1]["name"] not in found.sealed:
         return {"state": "bad", "words": f"stopped in {ended[-1]['name']}: {ended[-1].get('error', '')}"}
     missing = [name for name in STAGE_NAMES if name not in found.sealed]
     return {"state": "open", "words": f"not finished: {missing[0]} comes next"}

@@ -1,6 +1,10 @@
 """`status` on a run whose sdg stage is under way: how each leaf stands."""
 
+from contextlib import suppress
+
+from instructlab_pipeline.artifacts import seal
 from instructlab_pipeline.cli.status import _in_words, state_of
+from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.run_storage import open_storage
 
@@ -32,3 +36,29 @@ def test_leaves_of_a_stage_that_is_over_are_not_told(tmp_path):
         with events.span("sdg"):
             events.point("leaves", leaves={"skills/a": [3, 9]})
         assert not any("leaves" in stage for stage in state_of(storage)["stages"])
+
+
+def test_a_finished_stage_tells_what_came_of_it_and_a_failed_one_why(tmp_path):
+    storage = open_storage(tmp_path)
+    storage.write_record({})
+    folder = storage.folder.stage("eval_final")
+    folder.mkdir()
+    seal(folder, kind="eval_final", key="k", inputs={}, facts={"verdict": "pass", "clear": False})
+    with suppress(ServiceError), Events(path=storage.events_path).watched("publish"):
+        raise ServiceError("the registry is away", remedy="wait")
+    words = _in_words(state_of(storage))
+    assert "eval_final    finished: pass, not clear" in words
+    assert "publish       stopped: the registry is away" in words
+
+
+def test_a_stage_that_was_reused_after_a_failure_is_finished(tmp_path):
+    storage = open_storage(tmp_path)
+    storage.write_record({})
+    events = Events(path=storage.events_path)
+    storage.folder.stage("model").mkdir()
+    seal(storage.folder.stage("model"), kind="model", key="k", inputs={}, facts={})
+    with suppress(ServiceError), events.watched("model"):
+        raise ServiceError("the bucket is away", remedy="wait")
+    assert state_of(storage)["stages"][0]["state"] == "stopped"
+    events.point("reused", stage="model")
+    assert state_of(storage)["stages"][0]["state"] == "finished"

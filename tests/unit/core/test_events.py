@@ -1,5 +1,6 @@
 import pytest
 
+from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.events import Events, read_events
 
 
@@ -19,6 +20,20 @@ def test_a_failed_span_says_what_failed_and_lets_it_pass(tmp_path):
         raise ValueError("no")
     end = list(read_events(tmp_path / "events.jsonl"))[-1]
     assert (end["ok"], end["error"]) == (False, "ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ServiceError("the teacher is away", remedy="wait"), "the teacher is away"), (KeyboardInterrupt(), "interrupted")],
+)
+def test_what_precedes_a_span_is_told_of_where_it_fails_in_the_users_words(error, words, tmp_path):
+    events = Events(path=tmp_path / "events.jsonl")
+    with events.watched("sdg"):
+        pass
+    with pytest.raises(type(error)), events.watched("sdg"):
+        raise error
+    (end,) = read_events(tmp_path / "events.jsonl")
+    assert (end["event"], end["name"], end["ok"], end["error"]) == ("end", "sdg", False, words)
 
 
 def test_every_step_of_progress_is_heard_and_few_are_written(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from instructlab_pipeline.artifacts import MANIFEST
-from instructlab_pipeline.errors import WorkerError
+from instructlab_pipeline.errors import ServiceError, WorkerError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.params.layers import resolve
 from instructlab_pipeline.pipeline import Workshop, perform
@@ -48,6 +48,18 @@ def test_notices_on_the_inputs_are_given_also_when_the_stage_is_reused(workshop_
     for _ in range(2):
         perform(stage, workshop_of("a", heard), {})
     assert [event["message"] for event in heard if event["name"] == "notice"] == ["mind this"] * 2
+
+
+def test_a_source_that_fails_before_its_stage_begins_is_told_as_the_stages_failure(workshop_of):
+    def away(_inputs):
+        raise ServiceError("the bucket is away", remedy="wait")
+
+    heard = []
+    with pytest.raises(ServiceError):
+        perform(replace(STAGE, fingerprint=away), workshop_of("a", heard), {})
+    assert [(event["event"], event["name"], event["error"]) for event in heard] == [
+        ("end", "model", "the bucket is away")
+    ]
 
 
 @pytest.mark.parametrize("name", ["result", MANIFEST])
