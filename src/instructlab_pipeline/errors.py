@@ -41,7 +41,8 @@ class ParameterError(UsageError):
     def __init__(self, complaints: Sequence[str]) -> None:
         self.complaints = tuple(complaints)
         super().__init__(
-            "\n".join(self.complaints), remedy="`instructlab-pipeline params list` explains each parameter"
+            "\n".join(self.complaints),
+            remedy="give parameters with --params FILE or by name; `instructlab-pipeline params list` explains each",
         )
 
 

@@ -174,6 +174,8 @@ def _followed(parameter: Parameter, settings: Mapping[str, Setting]) -> Setting:
 def _missing(
     settings: Mapping[str, Setting], refused: Iterable[str], profile: str, layers: Sequence[Layer]
 ) -> Iterator[str]:
+    if any(layer.complaints and not layer.given for layer in layers):
+        return  # what is missing may stand in the file that could not be read
     for name, parameter in PARAMETERS.items():
         if not parameter.required or settings[name].value is not None or name in refused:
             continue

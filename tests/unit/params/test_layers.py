@@ -66,6 +66,11 @@ def test_missing_parameters_are_null_and_the_complaint_lists_the_places_searched
         _ = resolved.parameters
 
 
+def test_nothing_is_said_to_be_missing_where_a_file_could_not_be_read(tmp_path):
+    resolved = resolve(files=[str(tmp_path / "nowhere.env")], environment={})
+    assert resolved.complaints == (f"{tmp_path / 'nowhere.env'} cannot be read: No such file or directory",)
+
+
 def test_what_is_missing_can_be_shown_but_what_is_wrong_cannot():
     assert resolve(environment={}).as_json()["sdg_base_model"] == {"value": None, "origin": "missing"}
     with pytest.raises(ParameterError):
