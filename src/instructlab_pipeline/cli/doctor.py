@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from instructlab_pipeline.cli import progress
 from instructlab_pipeline.cli.failures import print_json, told
 from instructlab_pipeline.cli.options import ParameterCommand, parameter_options, resolved_options
 from instructlab_pipeline.errors import SourceError, UsageError
@@ -148,9 +149,8 @@ def _base_model(parameters: Parameters) -> str:
     inputs = ModelInputs(
         sdg_base_model=parameters.sdg_base_model, output_registry_insecure=parameters.output_registry_insecure
     )
-    return (
-        f"{inputs.sdg_base_model} is complete, {listed_size(inputs.sdg_base_model, schemes_of(inputs)) / GIB:.2f} GiB"
-    )
+    size = listed_size(inputs.sdg_base_model, schemes_of(inputs))
+    return f"{inputs.sdg_base_model} is complete, {progress.amount(size, 'B')}"
 
 
 def _taxonomy(parameters: Parameters) -> str:

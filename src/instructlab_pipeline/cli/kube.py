@@ -12,7 +12,7 @@ def kube() -> None:
     """Put the pipeline on a cluster, start it there, and look after it."""
 
 
-@kube.command()
+@kube.command(short_help="Write what is applied to a cluster.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("deploy"), show_default=True)
 def manifests(output: Path) -> None:
     """Write what is applied to a cluster: kustomize base and overlays, secrets' templates, admission policy."""

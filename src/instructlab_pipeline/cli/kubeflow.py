@@ -34,7 +34,7 @@ endpoint_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
-@click.command(cls=ParameterCommand, name="compile")
+@click.command(cls=ParameterCommand, name="compile", short_help="Write the package for Kubeflow Pipelines.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The package, a YAML file.")
 @click.option("--image", default=IMAGE_OF_THIS_VERSION, show_default=True, help="The image in which the steps run.")
 @parameter_options
@@ -55,7 +55,7 @@ def compile_(output: Path, image: str, **options: Any) -> None:
     click.echo(output)
 
 
-@click.command(cls=ParameterCommand)
+@click.command(cls=ParameterCommand, short_help="Compile, upload and start a run.")
 @click.option("--run-dir", metavar="PLACE", required=True, help="Where the run lives, as s3://bucket/prefix.")
 @endpoint_option
 @click.option("--experiment", default="instructlab-pipeline", show_default=True, help="Kubeflow's folder for runs.")
@@ -86,7 +86,7 @@ def submit(run_dir: str, endpoint: str, experiment: str, image: str, as_json: bo
         click.echo(f"run {run_id}\n{pipelines.link(run_id)}")
 
 
-@click.command()
+@click.command(short_help="Show how far a run is.")
 @click.argument("run", metavar="RUN_ID")
 @endpoint_option
 @json_option
@@ -105,7 +105,7 @@ def status(run: str, endpoint: str, as_json: bool) -> None:
     click.echo(state["link"])
 
 
-@click.command()
+@click.command(short_help="Print what the pods of a run printed.")
 @click.argument("run", metavar="RUN_ID")
 @click.option("--follow", "-f", is_flag=True, help="Go on, also with pods to come, until none has worked for a minute.")
 def logs(run: str, follow: bool) -> None:
@@ -132,7 +132,7 @@ def logs(run: str, follow: bool) -> None:
             click.echo(f"[{name}] {line}")
 
 
-@click.command()
+@click.command(short_help="Record the parameters: the first step.")
 @click.option("--run-dir", metavar="PLACE", required=True, help="Where the run lives.")
 @click.option("--profile", required=True, help="The profile that the package was compiled for.")
 @click.option("--scratch", required=True, help="Class and size of the volumes that were compiled in.")
@@ -163,7 +163,7 @@ def prepare(run_dir: str, profile: str, scratch: str, params_configmap: str, inp
     print_json(step_placement(resolved))
 
 
-@click.command()
+@click.command(short_help="Delete training jobs left over: a last step.")
 @click.option("--run-dir", metavar="PLACE", required=True, help="Where the run lives.")
 def clean(run_dir: str) -> None:
     """Delete the training jobs that a run has left on the cluster: what a pipeline's last step does."""
@@ -173,7 +173,7 @@ def clean(run_dir: str) -> None:
         click.echo(f"deleted {name}")
 
 
-@click.command(cls=ParameterCommand)
+@click.command(cls=ParameterCommand, short_help="Tell the webhook how it ended: a last step.")
 @click.option("--run-dir", metavar="PLACE", required=True, help="Where the run lives.")
 @click.option("--state", required=True, help="How Kubeflow says that the run ended.")
 @parameter_options

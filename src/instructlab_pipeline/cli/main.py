@@ -29,7 +29,11 @@ COMMANDS = {
     "params": ("instructlab_pipeline.cli.params", "params", "Show, check, export and patch the parameters."),
     "metrics": ("instructlab_pipeline.cli.metrics", "metrics", "Tell monitoring how runs are, as OpenMetrics."),
     "kube": ("instructlab_pipeline.cli.kube", "kube", "Put the pipeline on a cluster."),
-    "doctor": ("instructlab_pipeline.cli.doctor", "doctor", "Ask everything that a run needs, before it is spent."),
+    "doctor": (
+        "instructlab_pipeline.cli.doctor",
+        "doctor",
+        "Ask everything that a run needs, before anything is spent.",
+    ),
     "taxonomy": ("instructlab_pipeline.cli.taxonomy", "taxonomy", "Check a taxonomy before it is used."),
 }
 
@@ -46,6 +50,15 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from instructlab_pipeline.params.kinds import nearest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{nearest(args[0], tuple(COMMANDS))}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -85,7 +98,8 @@ def exit_code_of(arguments: list[str]) -> int:
 
 
 def _shown(error: PipelineError) -> int:
-    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+    message = error.message.replace("\n", "\n" + " " * len("error: "))
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
     click.echo(click.style("what to do: ", bold=True) + error.remedy, err=True)
     return error.exit_code
 

@@ -37,7 +37,7 @@ def show(as_json: bool, **options: Any) -> None:
     click.echo(_as_text(values) if as_json else _in_words(resolved))
 
 
-@params.command(cls=ParameterCommand)
+@params.command(cls=ParameterCommand, short_help="List everything that is wrong with them.")
 @json_option
 @parameter_options
 def check(as_json: bool, **options: Any) -> None:
@@ -56,7 +56,7 @@ params.add_command(export)
 params.add_command(patch)
 
 
-@params.command(name="list")
+@params.command(name="list", short_help="Explain each: type, defaults, valid values.")
 @json_option
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/parameters.md.")
 def list_parameters(as_json: bool, as_markdown: bool) -> None:

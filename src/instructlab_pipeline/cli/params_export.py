@@ -11,7 +11,7 @@ from instructlab_pipeline.errors import ParameterError
 FORMATS = ("env", "yaml", "configmap", "kustomize")
 
 
-@click.command(cls=ParameterCommand)
+@click.command(cls=ParameterCommand, short_help="Print them as a file, a ConfigMap or an overlay.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
 @parameter_options
 def export(form: str, **options: Any) -> None:

@@ -12,7 +12,7 @@ from instructlab_pipeline.params.places import command_line_layer
 from instructlab_pipeline.params.table import ALIASES, PARAMETERS, PROFILES
 
 
-@click.command()
+@click.command(short_help="Change them in the cluster's ConfigMap.")
 @click.argument("changes", metavar="NAME=VALUE...", nargs=-1, required=True)
 @click.option("-n", "--namespace", default=NAMESPACE, show_default=True, help="The namespace of the ConfigMap.")
 @click.option("--configmap", "name", default=CONFIGMAP, show_default=True, help="The name of the ConfigMap.")

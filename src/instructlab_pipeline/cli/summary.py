@@ -59,9 +59,9 @@ def _metrics_in_words(evaluation: Mapping[str, Any] | None) -> list[str]:
     for name, metric in evaluation["metrics"].items():
         low, high = metric["interval"]
         lines.append(f"{name:<16}{metric['base']:>8.3f}{metric['tuned']:>8.3f}   {low:.3f} to {high:.3f}")
-    clear = "" if evaluation["clear"] else " (the interval holds the threshold: not sure)"
+    clear = ", clear" if evaluation["clear"] else ", not clear: an interval holds the threshold"
     asked = f"on {evaluation['n']} questions that are not in the training data"
-    return [*lines, f"{'verdict':<16}{evaluation['verdict']}{clear}, threshold {evaluation['threshold']}, {asked}"]
+    return [*lines, f"{'verdict':<16}{evaluation['verdict']}{clear}; threshold {evaluation['threshold']}, {asked}"]
 
 
 def _places_in_words(report: Mapping[str, Any]) -> list[str]:

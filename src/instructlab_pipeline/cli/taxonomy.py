@@ -23,7 +23,7 @@ def taxonomy() -> None:
     """Check a taxonomy before it is used, and see what a change touches."""
 
 
-@taxonomy.command()
+@taxonomy.command(short_help="List every fault, by file, line and column.")
 @click.argument("places", nargs=-1, required=True, metavar="PATH-OR-URL...")
 @click.option("--revision", help="Check what git has under this branch, tag, commit or refs/pull/N/head.")
 @click.option("--strict", is_flag=True, help="Take every warning for an error.")
@@ -48,7 +48,7 @@ def check(places: Sequence[str], revision: str | None, strict: bool, form: str) 
         )
 
 
-@taxonomy.command()
+@taxonomy.command(short_help="List the leaves that a change touches.")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--base", required=True, metavar="REF", help="The branch, tag or commit to compare with.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -64,6 +64,8 @@ def diff(path: Path, base: str, as_json: bool) -> None:
     marked = [(leaf, mark) for mark, leaves in changes.by_mark().items() for leaf in leaves]
     for leaf, mark in sorted(marked):
         click.echo(f"{mark:<8} {leaf}")
+    if not marked:
+        click.echo(f"no leaf differs from {base}", err=True)
 
 
 def _report(place: str, revision: str | None) -> Report:

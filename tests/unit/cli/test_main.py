@@ -70,4 +70,4 @@ def test_an_unknown_command_is_a_usage_error():
         [sys.executable, "-m", "instructlab_pipeline", "rnu"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "No such command 'rnu'" in done.stderr
+    assert "there is no command 'rnu'; did you mean run" in done.stderr
