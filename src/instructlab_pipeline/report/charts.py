@@ -3,7 +3,7 @@
 Colours stand in `page.css`; here are only places. All lengths are pixels of the drawing, which scales with the page.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -11,7 +11,8 @@ from markupsafe import Markup, escape
 from instructlab_pipeline.report.scales import Scale, thinned, ticks
 
 WIDTH = 760
-LABEL = 250  # room for a leaf's path
+LONGEST_LABEL = 36  # characters of a leaf's path
+LETTER = 6.7  # pixels, of the widest that labels are made of on average
 ROW = 26
 MOST_POINTS = 400
 MOST_KINDS = 9  # further kinds share a colour
@@ -41,7 +42,7 @@ class Span:
 
 def changes(rows: Sequence[Change]) -> Markup:
     """A line per row from the base's dot to the tuned model's, with its 95% interval and the threshold."""
-    across = Scale(low=0, high=1, start=LABEL, end=WIDTH - 20)
+    across = Scale(low=0, high=1, start=_room(row.label for row in rows), end=WIDTH - 20)
     bottom = len(rows) * ROW
     parts = [*_grid(across, [0, 0.2, 0.4, 0.6, 0.8, 1], bottom)]
     for number, row in enumerate(rows):
@@ -52,12 +53,12 @@ def changes(rows: Sequence[Change]) -> Markup:
 def stacks(rows: Mapping[str, Mapping[str, int]], kinds: Sequence[str]) -> Markup:
     """A bar per row, cut by kind, in the order of `kinds`; kinds are numbered classes of the style sheet."""
     most = max((sum(row.values()) for row in rows.values()), default=1)
-    across = Scale(low=0, high=most, start=LABEL, end=WIDTH - 20)
+    across = Scale(low=0, high=most, start=_room(rows), end=WIDTH - 20)
     bottom = len(rows) * ROW
     parts = [*_grid(across, ticks(0, most), bottom)]
     for number, (label, row) in enumerate(rows.items()):
         top = number * ROW
-        parts.append(_label(label, top + ROW / 2))
+        parts.append(_label(label, top + ROW / 2, across))
         so_far = 0
         for kind in kinds:
             if count := row.get(kind, 0):
@@ -71,9 +72,9 @@ def stacks(rows: Mapping[str, Mapping[str, int]], kinds: Sequence[str]) -> Marku
 def timeline(spans: Sequence[Span]) -> Markup:
     """A bar per stage on one clock, with its duration beside it."""
     end = max((span.end for span in spans), default=1.0) or 1.0
-    across = Scale(low=0, high=end, start=LABEL - 100, end=WIDTH - 110)
     labels = list(dict.fromkeys(span.label for span in spans))
-    parts = [_label(label, number * ROW + ROW / 2, LABEL - 110) for number, label in enumerate(labels)]
+    across = Scale(low=0, high=end, start=_room(labels), end=WIDTH - 110)
+    parts = [_label(label, number * ROW + ROW / 2, across) for number, label in enumerate(labels)]
     for span in spans:
         top = labels.index(span.label) * ROW
         left, right = across(span.start), across(span.end)
@@ -89,7 +90,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str
     height = 220
     high = max(place for _, place in places) or 1.0
     across = Scale(low=0, high=max(place for place, _ in places) or 1, start=50, end=WIDTH - 20)
-    up = Scale(low=0, high=high, start=height, end=10)
+    up = Scale(low=0, high=high, start=height, end=24)
     parts = [*_grid(across, ticks(0, across.high), height), *_levels(up, ticks(0, high))]
     for number, (name, points) in enumerate(drawn.items()):
         path = " ".join(f"{across(a)},{up(b)}" for a, b in points)
@@ -101,14 +102,17 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str
 
 
 def _change(row: Change, across: Scale, middle: float) -> list[Markup]:
-    parts = [_label(row.label, middle)]
+    parts = [_label(row.label, middle, across)]
     if row.threshold is not None:
         parts.append(_rule(across(row.threshold), middle - ROW / 2, middle + ROW / 2, "threshold"))
     if row.interval is not None:
         parts.append(_beam(across(row.interval[0]), across(row.interval[1]), middle, "interval"))
     if row.base is not None:
         parts += [_beam(across(row.base), across(row.tuned), middle, "change"), _dot(across(row.base), middle, "base")]
-    words = f"{row.label}: {row.tuned:.3f}" + ("" if row.base is None else f", base {row.base:.3f}")
+    words = f"{row.label}: {row.tuned:.3f}"
+    if row.interval is not None:
+        words += f" ({row.interval[0]:.3f} to {row.interval[1]:.3f})"
+    words += "" if row.base is None else f", base {row.base:.3f}"
     return [*parts, _dot(across(row.tuned), middle, "tuned", words)]
 
 
@@ -135,13 +139,21 @@ def _levels(up: Scale, values: Sequence[float]) -> list[Markup]:
     return parts
 
 
-def _label(text: str, middle: float, right: float = LABEL - 10) -> Markup:
-    return _text(right, middle, _shortened(text), "label end", title=text)
+def _room(labels: Iterable[str]) -> float:
+    """For the labels on the left, so that a scale can start beside them."""
+    return 20 + LETTER * max((len(_shortened(label)) for label in labels), default=0)
 
 
-def _shortened(text: str, most: int = 36) -> str:
-    """The end of a leaf's path says more than its beginning."""
-    return text if len(text) <= most else "…" + text[-most + 1 :]
+def _label(text: str, middle: float, across: Scale) -> Markup:
+    return _text(across.start - 10, middle, _shortened(text), "label end", title=text)
+
+
+def _shortened(text: str, most: int = LONGEST_LABEL) -> str:
+    """The end of a leaf's path says more than its beginning: it is cut at a slash where there is one."""
+    if len(text) <= most:
+        return text
+    end = text[-most + 1 :]
+    return "…" + (end[end.index("/") :] if "/" in end else end)
 
 
 def _text(x: float, y: float, text: str, kind: str, title: str = "") -> Markup:

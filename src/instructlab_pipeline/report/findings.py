@@ -1,7 +1,6 @@
 """What a run folder holds, read as it is: finished or not, from the first stage or from the cache of another run."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,8 @@ from typing import Any
 
 from instructlab_pipeline import artifacts
 from instructlab_pipeline.artifacts import Artifact
+from instructlab_pipeline.evaluation.metrics import METRICS, Scale
+from instructlab_pipeline.evaluation.verdict import Grades
 from instructlab_pipeline.events import read_events
 from instructlab_pipeline.pipeline import STAGE_NAMES
 
@@ -78,19 +79,22 @@ class Findings:
         return artifacts.read_jsonl(path) if stage in self.sealed and path.exists() else ()
 
 
-def by_leaf(answers: Iterable[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
-    """Per leaf: how many questions, and the mean grades of the base and the tuned model."""
-    count: Counter[str] = Counter()
-    base: Counter[str] = Counter()
-    tuned: Counter[str] = Counter()
+def grades_by_leaf(answers: Iterable[Mapping[str, Any]], metric: str) -> dict[str, Grades]:
+    """One metric's grades in each leaf where it grades anything."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
     for answer in answers:
-        grade, leaf = answer["grades"].get(metric), answer["leaf"]
-        if grade is None or grade.get("tuned") is None:
-            continue
-        count[leaf] += 1
-        base[leaf] += grade.get("base") or 0
-        tuned[leaf] += grade["tuned"]
-    return {leaf: {"n": n, "base": base[leaf] / n, "tuned": tuned[leaf] / n} for leaf, n in sorted(count.items())}
+        if metric in answer["grades"]:
+            rows.setdefault(answer["leaf"], []).append(answer)
+    scale = METRICS[metric].scale if metric in METRICS else Scale.UNIT
+    return {
+        leaf: Grades(
+            items=[row["id"] for row in own],
+            base=[row["grades"][metric]["base"] for row in own],
+            tuned=[row["grades"][metric]["tuned"] for row in own],
+            scale=scale,
+        )
+        for leaf, own in sorted(rows.items())
+    }
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from instructlab_pipeline.evaluation.verdict import Grades, Score, score
 from instructlab_pipeline.events import duration
 from instructlab_pipeline.pipeline import STAGE_NAMES
 from instructlab_pipeline.report import charts
 from instructlab_pipeline.report.charts import Change, Span
-from instructlab_pipeline.report.findings import Findings, by_leaf
+from instructlab_pipeline.report.findings import Findings, grades_by_leaf
 
 MOST_ANSWERS = 200
 SAMPLES_PER_LEAF = 3
@@ -39,9 +40,13 @@ def sections(found: Findings) -> dict[str, Any]:
         "version": found.parameter("output_model_version"),
         "outcome": _outcome(found),
         "verdict": found.verdict,
+        "certainty": _certainty(found.verdict),
         "image": found.facts("publish"),
         "metrics_chart": _metrics_chart(found.verdict),
-        "leaf_charts": _leaf_charts(found),
+        "leaves": _leaves(found),
+        "contamination": found.verdict.get("contamination", {}),
+        "published": found.facts("eval_final").get("published") or {},
+        "lm_eval": found.verdict.get("lm_eval") or {},
         "answers": _answers(found),
         "generation": found.facts("sdg"),
         "funnel": found.funnel,
@@ -73,6 +78,21 @@ def _outcome(found: Findings) -> dict[str, str]:
     return {"state": "open", "words": f"not finished: {missing[0]} comes next"}
 
 
+def _certainty(verdict: Mapping[str, Any]) -> str:
+    """How sure the verdict is, in a sentence; empty where there is none."""
+    if verdict.get("verdict") not in ("pass", "fail"):
+        return ""
+    passed, threshold = verdict["verdict"] == "pass", verdict["threshold"]
+    if verdict.get("clear"):
+        side = "every interval lies above" if passed else "an interval lies wholly below"
+        return f"The quality gate said {verdict['verdict']}, and clearly: {side} the threshold of {threshold}."
+    unsure = [name for name, metric in verdict["metrics"].items() if metric.get("clear") is False]
+    return (
+        f"The quality gate said {verdict['verdict']}, but not clearly: the interval of {', '.join(unsure)} reaches "
+        f"across the threshold of {threshold}. More questions (eval_num_samples) would tell."
+    )
+
+
 def _metrics_chart(verdict: Mapping[str, Any]) -> str:
     shares = [
         Change(
@@ -88,18 +108,29 @@ def _metrics_chart(verdict: Mapping[str, Any]) -> str:
     return charts.changes(shares) if shares else ""
 
 
-def _leaf_charts(found: Findings) -> dict[str, str]:
-    drawn: dict[str, str] = {}
+def _leaves(found: Findings) -> dict[str, dict[str, Any]]:
+    """By metric: a chart of its leaves and their scores, the weakest first; nothing where there is one leaf alone."""
+    answers = list(found.answers())
+    drawn: dict[str, dict[str, Any]] = {}
     for name, metric in found.verdict.get("metrics", {}).items():
-        leaves = by_leaf(found.answers(), name) if _is_share(metric.get("tuned")) else {}
-        worst_first = sorted(leaves.items(), key=lambda item: (item[1]["tuned"], item[0]))[:MOST_LEAVES]
-        rows = [
-            Change(label=leaf, base=shares["base"], tuned=shares["tuned"], threshold=metric.get("threshold"))
-            for leaf, shares in worst_first
-        ]
-        if len(rows) > 1:
-            drawn[name] = charts.changes(rows)
+        if _is_share(metric.get("tuned")):
+            leaves = grades_by_leaf(answers, name)
+            weakest = sorted(leaves, key=lambda leaf: (_mean_tuned(leaves[leaf]), leaf))[:MOST_LEAVES]
+            scores = {leaf: own for leaf in weakest if (own := score(leaves[leaf])) is not None}
+            if len(scores) > 1:
+                rows = [_leaf_change(leaf, own, metric.get("threshold")) for leaf, own in scores.items()]
+                drawn[name] = {"chart": charts.changes(rows), "scores": scores}
     return drawn
+
+
+def _mean_tuned(grades: Grades) -> float:
+    known = [grade for grade in grades.tuned if grade is not None]
+    return sum(known) / len(known) if known else 0.0
+
+
+def _leaf_change(leaf: str, own: Score, threshold: float | None) -> Change:
+    interval = own.interval.low, own.interval.high
+    return Change(label=leaf, base=own.base, tuned=own.tuned, interval=interval, threshold=threshold)
 
 
 def _is_share(value: Any) -> bool:

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from instructlab_pipeline.artifacts import seal
-from instructlab_pipeline.report.findings import Findings, by_leaf
+from instructlab_pipeline.evaluation.statistics import wilson
+from instructlab_pipeline.report.findings import Findings
 from instructlab_pipeline.report.page import page_of, sections
 
 VOID = {"meta", "br", "i", "circle", "line", "rect"}
@@ -191,6 +192,50 @@ def test_losses_come_from_the_steps_or_else_from_the_epochs(begun):
     assert found.losses("train_phase_1") == {"optimizer step": [(1, 3.9)]}
 
 
-def test_leaves_are_averaged_over_the_answers_that_were_graded():
-    answers = [answer(1, "a", 1.0), answer(2, "a", 0.0), answer(3, "b", None)]
-    assert by_leaf(answers, "accuracy") == {"a": {"n": 2, "base": 0.0, "tuned": 0.5}}
+def test_leaves_come_with_intervals_the_weakest_first_and_without_what_nobody_graded(judged):
+    answers = [
+        answer(1, "a", 1.0),
+        answer(2, "a", 0.0),
+        answer(3, "b", 0.0),
+        answer(4, "b", None),
+        answer(5, "c", None),
+    ]
+    write_lines(judged / "eval_final" / "answers.jsonl", answers)
+    scores = sections(Findings(judged))["leaves"]["accuracy"]["scores"]
+    assert [(leaf, own.tuned, own.n, own.ungraded) for leaf, own in scores.items()] == [
+        ("b", 0, 2, 1),
+        ("a", 0.5, 2, 0),
+    ]
+    assert scores["a"].interval == wilson(1, 2)
+    assert scores["b"].interval.high == wilson(1, 2).high
+
+
+@pytest.mark.parametrize(
+    ("verdict", "clear", "metric_is_clear", "words"),
+    [
+        ("pass", True, True, "pass, and clearly: every interval lies above the threshold of 0.8"),
+        ("fail", True, True, "fail, and clearly: an interval lies wholly below the threshold of 0.8"),
+        ("pass", False, False, "pass, but not clearly: the interval of accuracy reaches across"),
+        ("fail", False, False, "fail, but not clearly: the interval of accuracy reaches across"),
+    ],
+)
+def test_the_page_says_how_sure_the_verdict_is(verdict, clear, metric_is_clear, words, judged):
+    metric = {**METRICS["accuracy"], "passed": verdict == "pass", "clear": metric_is_clear}
+    record = {"verdict": verdict, "clear": clear, "n": 2, "threshold": 0.8, "metrics": {"accuracy": metric}}
+    write(judged / "eval_final" / "verdict.json", record)
+    text = " ".join(" ".join(Strict(page_of(judged)).text).split())
+    assert words in text
+    assert ("not clearly" in text) is not clear
+
+
+def test_what_was_published_before_and_what_lm_eval_found_is_told(judged):
+    compared = {"published": 0.91, "tuned": 0.75, "difference": -0.16, "p_value": 0.02, "worse": True}
+    (judged / "eval_final" / "manifest.json").chmod(0o644)
+    sealed(judged, "eval_final", {"published": {"accuracy": compared}})
+    tasks = {"capitals": {"acc": {"base": 0.3, "tuned": 0.7, "stderr": {"base": 0.02, "tuned": None}}}}
+    verdict = json.loads((judged / "eval_final" / "verdict.json").read_text())
+    (judged / "eval_final" / "verdict.json").chmod(0o644)
+    write(judged / "eval_final" / "verdict.json", {**verdict, "lm_eval": tasks})
+    text = " ".join(" ".join(Strict(page_of(judged)).text).split())
+    assert "accuracy 0.910 0.750 -0.160 0.020 yes, significantly" in text
+    assert "capitals acc 0.300 ± 0.020 0.700" in text
