@@ -133,6 +133,29 @@ def test_blobs_go_to_another_host_where_the_registry_sends_them_but_the_token_do
     assert set(odd.shown) == {None}
 
 
+def test_what_is_written_goes_where_a_307_sends_it_but_the_token_does_not(small, odd, tmp_path):
+    odd.moves = True
+    facts = publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert facts["digest"] in odd.manifests
+    assert set(odd.shown) == {None}
+
+
+@pytest.mark.parametrize("way", ["redirects", "moves"])
+def test_another_host_that_asks_for_the_login_is_not_shown_it(small, odd, tmp_path, way):
+    setattr(odd, way, True)
+    odd.asks_elsewhere = True
+    with pytest.raises(ServiceError, match=r"sends us on to localhost:\d+, which refuses \(status 401\)"):
+        publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert set(odd.shown) == {None}
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_any_status_of_success_will_do(small, odd, tmp_path, status):
+    odd.says = status
+    facts = publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert facts["digest"] in odd.manifests
+
+
 def test_proofs_are_read_page_by_page(small, odd, tmp_path):
     odd.page = 1
     publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
@@ -236,3 +259,18 @@ def resealed(files, path):
 def test_a_port_that_is_none_is_told_at_once(small, tmp_path):
     with pytest.raises(UsageError, match=r"127\.0\.0\.1:99999 is no address of a registry"):
         publish(small, tmp_path / "p", "127.0.0.1:99999/org/m:1")
+
+
+@pytest.mark.parametrize("location", ["http://[::bad/x?_state=hidden", "ftp://127.0.0.1/x?_state=hidden"])
+def test_an_address_that_is_none_is_told_without_the_state_in_it(small, odd, tmp_path, location):
+    odd.location = location
+    with pytest.raises(ServiceError, match="sends us on to an address that is none") as caught:
+        publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [{}, {"token": ""}, {"token": 7}, {"access_token": "a\r\nHost: b"}])
+def test_a_token_service_that_gives_no_token_is_told(small, odd, tmp_path, answer):
+    odd.token_answer = answer
+    with pytest.raises(ServiceError, match="answered without a token"):
+        publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")

@@ -32,10 +32,13 @@ class ResumingRegistry:
     """`token_requests` is how many requests a token is good for; `login` is who gets one.
 
     `redirects`: blobs are taken and handed out by another host, which wants no token and notes in `shown` what it is
-    shown.
+    shown. `asks_elsewhere`: that host says 401, and where it would like to be shown a login.
+    `moves`: whoever writes is sent there with a 307, method and body included.
     `lacks`: what it does not have: "HEAD" (of blobs), "mount", the "standing" of uploads, or a path.
     `page`: so many referrers it tells at once. `one_scope`: its token service refuses whoever asks for more than one
     repository. `stumbles`: so many manifests it finds damaged, as docker-registry does when two write the same one.
+    `says`: this status in place of 201, 202 and 204. `location`: where it says that each upload is.
+    `token_answer`: what its token service gives instead of a token.
     `forgets`: so many uploads, when the first bytes come. `immutable`: a tag is written once.
     """
 
@@ -48,6 +51,11 @@ class ResumingRegistry:
     host: str = ""
     readers_only: bool = False
     redirects: bool = False
+    asks_elsewhere: bool = False
+    moves: bool = False
+    says: int | None = None
+    location: str | None = None
+    token_answer: dict | None = None
     lacks: frozenset[str] = frozenset()
     page: int = 100
     one_scope: bool = False
@@ -89,22 +97,32 @@ class ResumingRegistry:
     @web.middleware
     async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
         if request.path == "/token":
+            if request.host.startswith(OTHER_HOST):
+                self.shown.append(request.headers.get("Authorization"))
             return await handler(request)
         of_an_upload = "/uploads/" in request.path and not request.path.endswith("/uploads/")
         if request.path in self.lacks or (of_an_upload and STATE not in request.raw_path):
             return web.Response(status=404)
         if request.host.startswith(OTHER_HOST):
             self.shown.append(request.headers.get("Authorization"))
-            return await handler(request)
+            return self._challenge(request) if self.asks_elsewhere else await handler(request)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self._tokens.get(token, 0) <= 0:
-            challenge = f'Bearer realm="http://{request.host}/token",service="tests"'
-            return web.json_response({"errors": []}, status=401, headers={"WWW-Authenticate": challenge})
+            return self._challenge(request)
         self._tokens[token] -= 1
         self.requests.append(f"{request.method} {request.path}")
         if self.readers_only and request.method not in {"GET", "HEAD"}:
             return web.json_response({"errors": [{"code": "DENIED", "message": "no"}]}, status=403)
-        return await handler(request)
+        if self.moves and request.method in {"POST", "PATCH", "PUT"}:
+            raise web.HTTPTemporaryRedirect(str(request.url.with_host(OTHER_HOST)))
+        response = await handler(request)
+        if self.says and response.status in {201, 202, 204}:
+            response.set_status(self.says)
+        return response
+
+    def _challenge(self, request: web.Request) -> web.Response:
+        challenge = f'Bearer realm="http://{request.host}/token",service="tests"'
+        return web.json_response({"errors": []}, status=401, headers={"WWW-Authenticate": challenge})
 
     async def _token(self, request: web.Request) -> web.Response:
         basic = base64.b64encode(":".join(self.login).encode()).decode()
@@ -115,7 +133,7 @@ class ResumingRegistry:
         self.scopes.append(request.query["scope"])
         token = secrets.token_hex()
         self._tokens[token] = self.token_requests
-        return web.json_response({"access_token": token})
+        return web.json_response({"access_token": token} if self.token_answer is None else self.token_answer)
 
     async def _token_for_identity(self, request: web.Request) -> web.Response:
         """As the distribution project's token service has it for clients that logged in once."""
@@ -231,7 +249,7 @@ class ResumingRegistry:
 
     def _stands(self, request: web.Request, upload: str, status: int) -> web.Response:
         place = f"http://{request.host.replace(HOST, OTHER_HOST)}" if self.redirects else ""
-        location = f"{place}/v2/{request.match_info['name']}/blobs/uploads/{upload}?{STATE}"
+        location = self.location or f"{place}/v2/{request.match_info['name']}/blobs/uploads/{upload}?{STATE}"
         last = max(0, len(self._uploads[upload]) - 1)
         return web.Response(status=status, headers={"Location": location, "Range": f"0-{last}"})
 

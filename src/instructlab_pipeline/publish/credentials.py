@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from instructlab_pipeline.errors import UsageError
+from instructlab_pipeline.publish.reference import DOCKER_HUB
 
-DOCKER_HUB = "docker.io"
 _DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
 LEGACY = ".dockercfg"  # the key of Kubernetes' older secrets: the logins alone
 IN_FOLDERS = ("config.json", ".dockerconfigjson", LEGACY)  # docker's own name, and the keys of mounted secrets
@@ -51,7 +51,7 @@ def auth_files() -> list[Path]:
     home = Path(os.environ.get("HOME", "/"))  # a container's user may have none
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return [
-        *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
+        Path(runtime, "containers", "auth.json") if runtime else Path(f"/run/containers/{os.getuid()}/auth.json"),
         Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json",
         _in_folder(Path(os.environ.get("DOCKER_CONFIG") or home / ".docker")),
     ]
@@ -78,17 +78,24 @@ def find_credentials(registry: str, repository: str) -> Credentials | None:
 
 
 def _in_file(path: Path, document: Mapping[str, Any], registry: str, repository: str) -> Credentials | None:
-    auths, helpers = document.get("auths") or {}, document.get("credHelpers") or {}
+    auths, helpers = _table(path, document, "auths"), _table(path, document, "credHelpers")
     store = document.get("credsStore")  # keeps what stands in auths without a value
     for name in _names(registry, repository):
-        entry = auths.get(name) or {}
+        if name in helpers and (found := _from_helper(path, helpers[name], name)):  # before an entry, as docker has it
+            return found
+        entry = _table(path, auths, name)
         if any(entry.get(word) for word in _SAYING):
             return _from_entry(path, name, entry)
-        if name in helpers:
-            return _from_helper(path, helpers[name], name)
-        if store and name in auths:
-            return _from_helper(path, store, name)
+        if store and name in auths and (found := _from_helper(path, store, name)):
+            return found
     return _from_store(path, store, registry) if store else None
+
+
+def _table(path: Path, document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name) or {}
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} has no JSON object as {name!r}", remedy="mend or delete it")
+    return value
 
 
 def _names(registry: str, repository: str) -> Iterator[str]:
@@ -108,7 +115,7 @@ def _from_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Credentials:
         return Credentials(username=name, password=password, origin=path, identity_token=token)
     try:
         username, colon, password = base64.b64decode(entry["auth"]).decode().strip().partition(":")
-    except ValueError:
+    except (ValueError, TypeError):
         colon = ""
     if not colon:
         raise UsageError(
@@ -122,23 +129,33 @@ def _from_store(path: Path, store: str, registry: str) -> Credentials | None:
     """Docker asks its store for registries without an entry in the file, too: Amazon's helper is set up like that."""
     if shutil.which(_program(store)) is None:
         return None
-    name = _DOCKER_HUB_KEYS[0] if registry == DOCKER_HUB else registry
-    answer = _ask(path, store, name)
-    return None if _NOT_KEPT in answer.stdout else _from_answer(path, store, name, answer)
+    return _from_helper(path, store, _DOCKER_HUB_KEYS[0] if registry == DOCKER_HUB else registry)
 
 
-def _from_helper(path: Path, helper: str, name: str) -> Credentials:
-    return _from_answer(path, helper, name, _ask(path, helper, name))
+def _from_helper(path: Path, helper: str, name: str) -> Credentials | None:
+    """None where it keeps no login for the registry: others may, and some registries want none."""
+    answer = _ask(path, helper, name)
+    if answer.returncode and _NOT_KEPT in answer.stdout:
+        return None
+    return _from_answer(path, helper, name, answer)
 
 
 def _ask(path: Path, helper: str, name: str) -> subprocess.CompletedProcess[str]:
     """Ask `docker-credential-HELPER`, which docker's documents describe."""
     try:
         return subprocess.run(
-            [_program(helper), "get"], input=name, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S, check=False
+            [_program(helper), "get"],
+            input=name,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=HELPER_TIMEOUT_S,
+            check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _unhelpful(path, helper, name, f": {type(error).__name__}") from None
+    except OSError as error:
+        raise _unhelpful(path, helper, name, f", which cannot be started: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise _unhelpful(path, helper, name, f", which says nothing for {HELPER_TIMEOUT_S} s") from None
 
 
 def _from_answer(path: Path, helper: str, name: str, answer: subprocess.CompletedProcess[str]) -> Credentials:
@@ -146,9 +163,9 @@ def _from_answer(path: Path, helper: str, name: str, answer: subprocess.Complete
         raise _unhelpful(path, helper, name, f", which has no login for {name}: {answer.stdout.strip()[:MOST_WORDS]}")
     try:
         record = json.loads(answer.stdout)
-        username, secret = record["Username"], record["Secret"]
+        username, secret = str(record["Username"]), str(record["Secret"])
     except (ValueError, KeyError, TypeError):
-        raise _unhelpful(path, helper, name, f", which knows no login for {name}") from None
+        raise _unhelpful(path, helper, name, f", whose answer for {name} is no login") from None
     token = secret if username == BY_TOKEN else None
     return Credentials(username=username, password="" if token else secret, origin=path, identity_token=token)
 

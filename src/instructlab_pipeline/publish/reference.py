@@ -10,6 +10,9 @@ from pathlib import Path
 from instructlab_pipeline.errors import ParameterError, UsageError
 
 DEFAULT_TAG = "latest"
+DOCKER_HUB = "docker.io"
+DOCKER_HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
+DOCKER_HUB_FOLDER = "library"  # where images without an owner are there
 _DIGEST = re.compile(r"(?P<rest>.+)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
@@ -94,6 +97,8 @@ def _parsed(text: str, *, digest: str | None = None) -> Reference | None:
     repository, _, tag = name.partition(":")
     if not registry or not repository or "@" in name:
         return None
+    if registry in DOCKER_HUB_NAMES:
+        registry, repository = DOCKER_HUB, repository if "/" in repository else f"{DOCKER_HUB_FOLDER}/{repository}"
     return RegistryReference(registry=registry, repository=repository, tag=tag or DEFAULT_TAG, digest=digest)
 
 

@@ -18,6 +18,7 @@ from instructlab_pipeline.publish.credentials import Credentials, auth_files
 
 ENOSPC = 28  # docker-registry passes its file system's number on
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_MANY, INSUFFICIENT_STORAGE = 401, 403, 404, 413, 429, 507
+MOST_WORDS = 500  # characters, of what a registry says
 _QUOTA = re.compile(
     r"quota|storage limit|exceed the configured upper limit|no space left|insufficient storage", re.IGNORECASE
 )
@@ -26,9 +27,12 @@ _WANTS_TLS = re.compile(rb"HTTP request (to an HTTPS server|was sent to HTTPS po
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
+    """`url` is where it came from in the end, after all redirects."""
+
     status: int
     headers: Mapping[str, str]
     content: bytes
+    url: str = ""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -44,7 +48,7 @@ class Reply:
         """The registry's own words, `{"errors": [{"code", "message"}]}`, after a colon."""
         first = self._error
         words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-        return f": {words}" if words else ""
+        return f": {_shown(words)}" if words else ""
 
     @property
     def tells_of_no_room(self) -> bool:
@@ -107,9 +111,7 @@ class Visit:
 
     def _wrong_place(self, reply: Reply, said: str, path: str) -> PipelineError | None:
         if _WANTS_TLS.search(reply.content):
-            return ServiceError(
-                f"{self.registry} speaks TLS, and was asked without", remedy="leave output_registry_insecure unset"
-            )
+            return wants_tls(self.registry)
         if reply.status == NOT_FOUND and path == "/v2/":
             return ServiceError(
                 f"{self.registry} is no OCI registry {said}",
@@ -144,3 +146,22 @@ class Visit:
     @property
     def _do(self) -> str:
         return "write" if self.writing else "read"
+
+
+def _shown(words: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in words[:MOST_WORDS])
+
+
+def wants_tls(registry: str) -> ServiceError:
+    return ServiceError(
+        f"{registry} speaks TLS, and was asked without", remedy="leave output_registry_insecure (--insecure) unset"
+    )
+
+
+def refused_elsewhere(registry: str, reply: Reply) -> ServiceError:
+    """Of a host that the registry sends us on to, and that knows neither us nor our login."""
+    return ServiceError(
+        f"{registry} sends us on to {urlsplit(reply.url).netloc}, which refuses (status {reply.status})",
+        remedy="run the same command again; if it stays so, tell the registry's administrator",
+    )

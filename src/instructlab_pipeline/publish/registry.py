@@ -10,11 +10,11 @@ import ssl
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from instructlab_pipeline.errors import ServiceError
-from instructlab_pipeline.publish.credentials import DOCKER_HUB, find_credentials
+from instructlab_pipeline.publish.credentials import find_credentials
 from instructlab_pipeline.publish.destination import Content, Sent
 from instructlab_pipeline.publish.oci import (
     INDEX_TYPE,
@@ -27,8 +27,8 @@ from instructlab_pipeline.publish.oci import (
     referrer_record,
     referrers_tag,
 )
-from instructlab_pipeline.publish.reference import RegistryReference
-from instructlab_pipeline.publish.refusal import Reply
+from instructlab_pipeline.publish.reference import DOCKER_HUB, RegistryReference
+from instructlab_pipeline.publish.refusal import Reply, wants_tls
 from instructlab_pipeline.publish.together import together
 from instructlab_pipeline.publish.transport import (
     ATTEMPTS,
@@ -39,10 +39,11 @@ from instructlab_pipeline.publish.transport import (
     pause,
     whole,
 )
-from instructlab_pipeline.publish.upload import Upload, begin, location_of
+from instructlab_pipeline.publish.upload import DONE, Upload, begin, location_of
 
-OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL = 200, 201, 202, 204, 206
+OK, CREATED, PARTIAL = 200, 201, 206
 BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 400, 401, 404
+AT_THE_DOOR = frozenset({OK, UNAUTHORIZED})  # some let nobody in who has no login, and show what is public all the same
 NO_SUCH_METHOD = frozenset({405, 501})
 DOCKER_HUB_API = "registry-1.docker.io"
 READABLE_TYPES = (
@@ -86,11 +87,17 @@ async def connect(
                 writing=writing,
                 borrowed=sorted({*borrowed} - {reference.repository}),
             )
-            await transport.send(Request(method="GET", url=f"{transport.base}/v2/"), expected=frozenset({OK}))
+            await _knock(transport)
             yield Registry(transport)
     except BaseException:
         await asyncio.sleep(LEAVING_S)
         raise
+
+
+async def _knock(transport: Transport) -> None:
+    reply = await transport.send(Request(method="GET", url=f"{transport.base}/v2/"), expected=AT_THE_DOOR)
+    if urlsplit(reply.url).scheme != urlsplit(transport.base).scheme:  # sent on to where it speaks TLS
+        raise wants_tls(transport.registry)
 
 
 class Registry:
@@ -140,15 +147,15 @@ class Registry:
     async def borrow(self, descriptor: Descriptor, repository: str) -> bool:
         request = begin(self._root, f"?mount={descriptor.digest}&from={repository}")
         refused = frozenset({UNAUTHORIZED, NOT_FOUND, *UNSUPPORTED})  # it is gone, or not for us: the blob can be sent
-        reply = await self._transport.send(request, expected=refused | {CREATED, ACCEPTED})
-        return reply.status == CREATED  # ACCEPTED: an upload was begun, which nobody will finish
+        reply = await self._transport.send(request, expected=refused | DONE)
+        return reply.status == CREATED  # else an upload was begun, which nobody will finish
 
     async def rehearse(self) -> None:
         """Begin an upload and cancel it: whether we may write here, at the price of two requests."""
-        begun = await self._transport.send(begin(self._root), expected=frozenset({ACCEPTED}))
-        request = Request(method="DELETE", url=location_of(begun, self._root))
+        begun = await self._transport.send(begin(self._root), expected=DONE)
+        request = Request(method="DELETE", url=location_of(begun, self._transport))
         with suppress(Broken, ServiceError):  # some want a right to delete for it, or cannot; all forget in time
-            await self._transport.once(request, expected=frozenset({OK, ACCEPTED, NO_CONTENT}))
+            await self._transport.once(request, expected=DONE)
 
     async def tag(self, tag: str, manifest: bytes) -> None:
         await self._write(tag, manifest)
@@ -190,7 +197,8 @@ class Registry:
                 return await self._listed_by_tag(digest)
             entries = reply.document.get("manifests") or []
             found += entries
-            page = _next_page(reply, page) if entries else None
+            link = _NEXT_PAGE.search(reply.headers.get("Link", ""))  # RFC 8288
+            page = self._transport.placed(link[1], below=page) if link and entries else None
         return found
 
     async def _list_by_tag(self, subject: str, records: Sequence[dict[str, Any]]) -> None:
@@ -217,13 +225,7 @@ class Registry:
             headers={"Content-Type": media_type_of(manifest), "Content-Length": str(len(manifest))},
             body=whole(manifest),
         )
-        return await self._transport.send(request, expected=frozenset({CREATED, OK, ACCEPTED}))
-
-
-def _next_page(reply: Reply, page: str) -> str | None:
-    """Where a list goes on, RFC 8288."""
-    match = _NEXT_PAGE.search(reply.headers.get("Link", ""))
-    return urljoin(page, match[1]) if match else None
+        return await self._transport.send(request, expected=DONE)
 
 
 def _proxy(base: str) -> str | None:

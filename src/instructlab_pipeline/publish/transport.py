@@ -4,23 +4,22 @@ Neither credentials nor tokens nor the state in an upload's URL ever reach an er
 """
 
 import asyncio
-import contextlib
-import os
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, UsageError
+from instructlab_pipeline.publish.address import origin, placed, verbatim
 from instructlab_pipeline.publish.challenge import Challenge, parse_challenges
 from instructlab_pipeline.publish.credentials import Credentials
-from instructlab_pipeline.publish.refusal import Reply, Visit
+from instructlab_pipeline.publish.refusal import Reply, Visit, refused_elsewhere
+from instructlab_pipeline.publish.trouble import reason, untrusted
 
 if TYPE_CHECKING:
     import aiohttp
-    from yarl import URL
 
 ATTEMPTS = 6
 SHOWINGS = 3  # of what we are let in by: nothing, a token that others of us used up or that has just expired, a new one
@@ -30,7 +29,10 @@ SILENCE_S = 300.0  # without taking or giving a byte: a registry may copy a blob
 CONNECT_S = 15.0
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 NO_ENTRY = frozenset({401, 403})
-AUTHORITIES = "SSL_CERT_FILE"  # variable
+MOVED = frozenset({307, 308})  # the redirects that keep method and body
+MOST_MOVES = 5
+TELL_THE_ADMINISTRATOR = "tell the registry's administrator"
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 Result = TypeVar("Result")
 Body = Callable[[], AsyncIterator[bytes]]
@@ -96,11 +98,13 @@ class Transport:
         """
         for _ in range(SHOWINGS):
             used = self._authorization
-            reply = await self._exchange(request)
-            if reply.status != 401 or not await self._authorize(reply, used):
+            reply = await self._followed(request)
+            if reply.status != 401 or not self._is_ours(reply.url) or not await self._authorize(reply, used):
                 break
         if reply.status in expected:
             return reply
+        if reply.status in NO_ENTRY and not self._is_ours(reply.url):
+            raise refused_elsewhere(self.registry, reply)
         if (reply.status in BUSY and not reply.tells_of_no_room) or reply.tells_of_damage:
             raise Broken(f"status {reply.status}{reply.complaint}", pause_s=reply.retry_after_s)
         raise self._refused(request, reply)
@@ -111,28 +115,53 @@ class Transport:
             remedy="see whether the address is right and the registry is up, then run the same command again",
         )
 
+    async def _followed(self, request: Request) -> Reply:
+        """To where the registry sends what we write, which is sent there again. Who is asked for a token never is."""
+        reply = await self._exchange(request)
+        for _ in range(MOST_MOVES):
+            if reply.status not in MOVED or not reply.headers.get("Location"):
+                break
+            request = replace(request, url=self.placed(reply.headers["Location"], below=reply.url))
+            reply = await self._exchange(request)
+        return reply
+
+    def placed(self, location: str, *, below: str) -> str:
+        """The URL that the registry gave in an answer to a request at `below`."""
+        try:
+            return placed(location, below=below, base=self.base)
+        except ValueError:
+            raise ServiceError(
+                f"{self.registry} sends us on to an address that is none", remedy=TELL_THE_ADMINISTRATOR
+            ) from None
+
     async def _exchange(self, request: Request, authorization: str | None = None) -> Reply:
         import aiohttp
 
-        headers = self._headers(request, authorization)
+        self._require_tls(request.url)
         follow = request.method in {"GET", "HEAD"}
         try:
+            headers = self._headers(request, authorization)
             async with asyncio.timeout(SILENCE_S) as limit:
                 data = _watched(request.body(), limit) if request.body else None
                 async with self.http.request(
-                    request.method, _verbatim(request.url), headers=headers, data=data, allow_redirects=follow
+                    request.method, verbatim(request.url), headers=headers, data=data, allow_redirects=follow
                 ) as response:
-                    content = await response.read()
-                    return Reply(status=response.status, headers=_joined(response.headers), content=content)
+                    self._require_tls(str(response.url))
+                    return Reply(
+                        status=response.status,
+                        headers=_joined(response.headers),
+                        content=await response.read(),
+                        url=str(response.url),
+                    )
         except aiohttp.InvalidURL:
             host = urlsplit(request.url).netloc
             raise UsageError(f"{host} is no address of a registry", remedy="write HOST or HOST:PORT") from None
         except aiohttp.ClientSSLError as error:
-            raise self._untrusted(error) from None
+            raise untrusted(self.registry, error) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error.__cause__, PipelineError):  # of the body, which could not be read
                 raise error.__cause__ from None
-            raise Broken(_reason(error)) from None
+            raise Broken(self._reason(error, request.url)) from None
 
     def _headers(self, request: Request, authorization: str | None = None) -> dict[str, str]:
         if authorization or (self._authorization and self._is_ours(request.url)):
@@ -155,6 +184,11 @@ class Transport:
 
     async def _token(self, challenge: Challenge) -> str:
         """Ask the registry's token service, showing our credentials to it if we have any."""
+        if not challenge.realm.startswith(("https://", "http://")):
+            raise ServiceError(
+                f"{self.registry} wants a token, and does not say from where",
+                remedy="tell the registry's administrator",
+            )
         if self.credentials and self.base.startswith("https:") and not challenge.realm.startswith("https:"):
             raise ServiceError(
                 f"{self.registry} asks for the credentials at an address without TLS",
@@ -171,8 +205,13 @@ class Transport:
             raise Broken(f"its token service said {reply.status}", pause_s=reply.retry_after_s)
         if reply.status != 200:
             raise self._refused(request, reply)
-        answer = reply.document
-        return str(answer.get("token") or answer.get("access_token") or "")
+        token = reply.document.get("token") or reply.document.get("access_token")
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            return token
+        raise ServiceError(
+            f"the token service of {self.registry}, {urlsplit(request.url).netloc}, answered without a token",
+            remedy="see whether a proxy answers in its place, else tell the registry's administrator",
+        )
 
     async def _ask_for_token(self, request: Request) -> Reply:
         login = self.credentials.basic if self.credentials and request.method == "GET" else None
@@ -190,42 +229,24 @@ class Transport:
         )
 
     def _is_ours(self, url: str) -> bool:
-        """Credentials go to the registry itself and nowhere that it sends us."""
-        return urlsplit(url)[:2] == urlsplit(self.base)[:2]
+        """Credentials go to the registry itself and nowhere that it sends us, and nobody there may ask for them."""
+        return origin(url) == origin(self.base)
+
+    def _require_tls(self, url: str) -> None:
+        if self.base.startswith("https:") and url.startswith("http:"):
+            raise ServiceError(
+                f"{self.registry} sends us on to {urlsplit(url).netloc} without TLS",
+                remedy="tell the registry's administrator: where blobs lie must be served over https, too",
+            )
+
+    def _reason(self, error: BaseException, url: str) -> str:
+        return reason(error) if self._is_ours(url) else f"{reason(error)}, at {urlsplit(url).netloc}"
 
     def _refused(self, request: Request, reply: Reply) -> PipelineError:
         visit = Visit(
             registry=self.registry, repository=self.repository, credentials=self.credentials, writing=self.writing
         )
         return visit.refused(reply, method=request.method, url=request.url)
-
-    def _untrusted(self, error: Exception) -> ServiceError:
-        if "WRONG_VERSION_NUMBER" in str(error) or "record layer failure" in str(error).lower():
-            return ServiceError(
-                f"{self.registry} does not speak TLS", remedy="for plain HTTP, set output_registry_insecure=true"
-            )
-        authorities = os.environ.get(AUTHORITIES)
-        if authorities and not Path(authorities).is_file():
-            remedy = f"{AUTHORITIES} is {authorities}, where no file is: set it to the authority's certificate"
-        else:
-            remedy = f"for a private certificate authority, set {AUTHORITIES} to its certificate"
-        return ServiceError(f"the certificate of {self.registry} is not trusted: {error}", remedy=remedy)
-
-
-def _verbatim(url: str) -> "URL":
-    """As a registry wrote it, who may have signed it like that.
-
-    Raises:
-        InvalidURL: it is none.
-    """
-    import aiohttp
-    from yarl import URL
-
-    with contextlib.suppress(ValueError):
-        parsed = URL(url, encoded=True)
-        if parsed.host and parsed.port:  # which are looked at only when they are asked for
-            return parsed
-    raise aiohttp.InvalidURL(url)
 
 
 async def _watched(chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -257,16 +278,3 @@ def _joined(headers: Any) -> dict[str, str]:
         key = name.title().replace("Www", "WWW")
         joined[key] = f"{joined[key]}, {value}" if key in joined else value
     return joined
-
-
-def _reason(error: BaseException) -> str:
-    """Without the URL, which aiohttp puts into some of its errors."""
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy before it says {error.status}; see the proxy's variables, such as HTTPS_PROXY and NO_PROXY"
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: of a name's look-up
-    return f"the connection broke ({type(error).__name__})"

@@ -4,14 +4,13 @@ Where it breaks, it goes on where the registry says it stands, or from its start
 """
 
 from collections.abc import AsyncIterator
-from urllib.parse import urljoin, urlsplit
 
 from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.publish.destination import Content, Sent
 from instructlab_pipeline.publish.refusal import Reply
 from instructlab_pipeline.publish.transport import Broken, Request, Transport
 
-CREATED, ACCEPTED, NO_CONTENT = 201, 202, 204
+DONE = frozenset({200, 201, 202, 204})  # the specification has one for each step, and registries take another
 BAD_REQUEST = 400
 FORGOTTEN = frozenset({404, 416})  # answers to an upload that the registry has just begun
 CANNOT_GO_ON = frozenset({BAD_REQUEST, 404, 405, 410, 416})  # answers to what concerns a broken upload: begin it again
@@ -34,26 +33,26 @@ class Upload:
         """
         start = await self._standing()
         if start < self._content.size:
-            self._moved_to(await self._step(self._rest(start), frozenset({ACCEPTED, NO_CONTENT})))
+            self._moved_to(await self._step(self._rest(start), DONE))
 
     async def finish(self, digest: str) -> None:
         assert self._location is not None
         mark = "&" if "?" in self._location else "?"
         request = Request(method="PUT", url=f"{self._location}{mark}digest={digest}", headers={"Content-Length": "0"})
-        await self._step(request, frozenset({CREATED, NO_CONTENT}), again=frozenset({BAD_REQUEST}))
+        await self._step(request, DONE, again=frozenset({BAD_REQUEST}))
 
     async def _standing(self) -> int:
         """How many bytes the registry has; 0 of an upload that had to be begun (again)."""
         self._goes_on = self._location is not None
         if self._location is not None:
             request = Request(method="GET", url=self._location)
-            reply = await self._transport.once(request, expected=CANNOT_GO_ON | {NO_CONTENT})
-            if reply.status == NO_CONTENT:
+            reply = await self._transport.once(request, expected=CANNOT_GO_ON | DONE)
+            if reply.status in DONE:
                 self._moved_to(reply)
                 self.reached = max(self.reached, _end(reply))
                 return _end(reply)
         self._goes_on = False
-        self._moved_to(await self._transport.once(begin(self._root), expected=frozenset({ACCEPTED})))
+        self._moved_to(await self._transport.once(begin(self._root), expected=DONE))
         return 0
 
     async def _step(self, request: Request, expected: frozenset[int], again: frozenset[int] = frozenset()) -> Reply:
@@ -88,23 +87,20 @@ class Upload:
             yield chunk
 
     def _moved_to(self, reply: Reply) -> None:
-        self._location = location_of(reply, self._root)
+        self._location = location_of(reply, self._transport)
 
 
 def begin(root: str, query: str = "") -> Request:
     return Request(method="POST", url=f"{root}/blobs/uploads/{query}", headers={"Content-Length": "0"})
 
 
-def location_of(reply: Reply, root: str) -> str:
+def location_of(reply: Reply, transport: Transport) -> str:
     location = reply.headers.get("Location")
     if not location:
         raise ServiceError(
-            "the registry began an upload without saying where", remedy="see whether it is an OCI registry"
+            f"{transport.registry} began an upload without saying where", remedy="see whether it is an OCI registry"
         )
-    place, own = urlsplit(urljoin(f"{root}/", location)), urlsplit(root)
-    if place.netloc == own.netloc:  # registries behind a proxy that ends TLS often think that they are asked without
-        place = place._replace(scheme=own.scheme)
-    return place.geturl()
+    return transport.placed(location, below=reply.url)
 
 
 def _end(reply: Reply) -> int:

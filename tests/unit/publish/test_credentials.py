@@ -1,14 +1,19 @@
 import base64
 import json
+import os
 
 import pytest
 
 from instructlab_pipeline.errors import UsageError
+from instructlab_pipeline.publish import credentials
 from instructlab_pipeline.publish.credentials import auth_files, find_credentials
 
 
 def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+LOGINS = {name: {"auth": encoded("from-the-file:x")} for name in ("ghcr.io", "quay.io")}
 
 
 @pytest.fixture
@@ -50,6 +55,11 @@ def test_docker_hub_is_known_by_its_old_address(write):
     assert find_credentials("docker.io", "org/name").username == "me"
 
 
+def test_without_a_runtime_folder_podmans_own_is_searched(monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert str(auth_files()[0]) == f"/run/containers/{os.getuid()}/auth.json"
+
+
 def test_files_are_searched_in_podmans_order(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
@@ -71,6 +81,10 @@ def test_files_are_searched_in_podmans_order(tmp_path, monkeypatch):
         ("{", "no readable JSON"),
         ("[]", "not a JSON object"),
         ({"auths": {"quay.io": {"auth": "!!"}}}, "no base64"),
+        ({"auths": {"quay.io": {"auth": 12}}}, "no base64"),
+        ({"auths": {"quay.io": "secret-without-colon"}}, "no JSON object as 'quay.io'"),
+        ({"auths": ["quay.io"]}, "no JSON object as 'auths'"),
+        ({"credHelpers": "ecr-login"}, "no JSON object as 'credHelpers'"),
         ({"auths": {"quay.io": {"auth": encoded("secret-without-colon")}}}, "no base64"),
     ],
 )
@@ -134,17 +148,37 @@ def test_a_helper_may_keep_an_identity_token(write, helper):
     assert "from-the-keychain" not in repr(found)
 
 
-@pytest.mark.parametrize("name", ["keychain", "missing"])
-def test_a_helper_that_does_not_help_is_named(write, helper, name):
-    write({"credHelpers": {"ghcr.io": name}})
-    with pytest.raises(UsageError, match=f"docker-credential-{name}"):
-        find_credentials("ghcr.io", "org/name")
-
-
-def test_a_helpers_own_words_are_told(write, helper):
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        (None, "which cannot be started: No such file"),
+        ("#!/nowhere/sh\n", "which cannot be started: No such file"),
+        ("#!/bin/sh\necho 'vault is sealed'; exit 1\n", r"no login for ghcr\.io: vault is sealed"),
+        ("#!/bin/sh\nprintf '\\377'; exit 1\n", r"no login for ghcr\.io: "),
+        ("#!/bin/sh\necho '[]'\n", r"whose answer for ghcr\.io is no login"),
+        ("#!/bin/sh\n", r"whose answer for ghcr\.io is no login"),
+        ("#!/bin/sh\nexec sleep 60\n", "which says nothing for 0.2 s"),
+    ],
+)
+def test_a_helper_that_does_not_help_is_named_with_what_it_says(write, helper, monkeypatch, script, complaint):
+    monkeypatch.setattr(credentials, "HELPER_TIMEOUT_S", 0.2 if script and "sleep" in script else 30)
+    if script is None:
+        helper.unlink()
+    else:
+        helper.write_text(script)
     write({"credHelpers": {"ghcr.io": "keychain"}})
-    with pytest.raises(UsageError, match=r"no login for ghcr\.io: credentials not found"):
+    with pytest.raises(UsageError, match=complaint) as caught:
         find_credentials("ghcr.io", "org/name")
+    assert "docker-credential-keychain" in caught.value.message
+    assert "podman login ghcr.io" in caught.value.remedy
+
+
+def test_a_helper_that_keeps_no_login_leaves_it_to_the_entries(write, helper):
+    write({"credHelpers": {"ghcr.io/org": "keychain", "quay.io": "keychain"}, "auths": LOGINS})
+    assert find_credentials("ghcr.io", "org/name").username == "from-the-file"
+    assert find_credentials("quay.io", "org/name").username == "me"
+    write({"credHelpers": {"ghcr.io": "keychain"}})
+    assert find_credentials("ghcr.io", "org/name") is None
 
 
 def test_a_store_is_asked_for_registries_that_the_file_has_no_entry_for(write, helper):

@@ -16,6 +16,8 @@ from instructlab_pipeline.publish.reference import LayoutReference, RegistryRefe
         ("quay.io/your-org/deep/er/model:1.0", "quay.io", "your-org/deep/er/model", "1.0"),
         ("quay.io/org/name", "quay.io", "org/name", "latest"),
         ("[::1]:5000/x:y", "[::1]:5000", "x", "y"),
+        ("docker.io/busybox:1", "docker.io", "library/busybox", "1"),
+        ("index.docker.io/org/name", "docker.io", "org/name", "latest"),
     ],
 )
 def test_a_registry_reference_is_taken_apart(text, registry, repository, tag):
