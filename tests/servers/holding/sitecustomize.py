@@ -17,10 +17,14 @@ ASKED_TO_LEAVE = []
 def hook(event, arguments):
     if event == EVENT and arguments and NAME in str(arguments[0]) and not looking:
         looking.append(True)  # and opening files itself
-        if int(STEPS) == 0 or Path(arguments[0]).exists() and Path(arguments[0]).read_text().count(TOLD) >= int(STEPS):
+        if int(STEPS) == 0 or told(Path(arguments[0])) >= int(STEPS):
             hold()
         else:
             looking.clear()
+
+
+def told(path):
+    return path.read_text().count(TOLD) if path.exists() else 0
 
 
 def hold():
