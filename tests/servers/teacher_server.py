@@ -24,6 +24,7 @@ from servers import event_loop
 MODEL = "scripted-teacher"
 RETRY_AFTER_S = 0.2
 STRAGGLER = 10
+HOLDS_S = 0.01  # before it looks whether it still shall
 
 
 class TeacherServer:
@@ -45,7 +46,10 @@ class TeacherServer:
         self.answered = Counter()
         self.in_flight = 0
         self.most_in_flight = 0
+        self.asked_at = []  # when each request came, by the clock on the wall
         self.down = False
+        self.first_fault = None  # of the next request alone
+        self.holds_after = None  # requests in all, after which none is answered
         self._seen = Counter()
         self._running = event_loop.in_thread(self._serve)
 
@@ -98,6 +102,7 @@ class TeacherServer:
         body = await request.read()
         asked = json.loads(body)
         self.requests.append(asked)
+        self.asked_at.append(time.time())
         self.connections.add(request.transport.get_extra_info("peername"))
         if asked["model"] not in self.models:
             return _error(404, f"The model `{asked['model']}` does not exist")
@@ -113,10 +118,13 @@ class TeacherServer:
             self.in_flight -= 1
 
     async def _answer(self, request, asked, digest):
+        number = len(self.requests)
         fault = "500" if self.down else self._fault(_draw(digest, self._seen[digest]))
         shortest, longest = self.latency_s
         slowness = STRAGGLER if fault == "straggler" else 1
         await asyncio.sleep(slowness * (shortest + (longest - shortest) * _draw(time.monotonic_ns())))
+        while self.holds_after is not None and number > self.holds_after:  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(HOLDS_S)
         if fault in ("500", "503"):
             return _error(int(fault), "something broke")
         if fault == "429":
@@ -143,6 +151,9 @@ class TeacherServer:
         return text[: len(text) // 2] if fault == "truncated" else text
 
     def _fault(self, draw):
+        first, self.first_fault = self.first_fault, None
+        if first is not None:
+            return first
         for name, share in self.faults.items():
             if draw < share:
                 return name
