@@ -89,8 +89,8 @@ def exit_code_of(arguments: list[str]) -> int:
             failures.print_usage_error(error)
         error.show()
         return UsageError.exit_code
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        sys.stderr.close()
+    except SystemExit:  # click's way of saying that the reader of our output left, as `head` does
+        return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one
         ours = failures.in_our_terms(error)
         return _shown_bug() if ours is None else _shown(ours)

@@ -12,7 +12,9 @@ from instructlab_pipeline.run_storage import open_storage
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write it. [default: RUN/report.html]")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: RUN/report.html]"
+)
 def report(run: str, output: Path | None) -> None:
     """Write the run in RUN, a folder or s3://bucket/prefix, as one HTML page that opens anywhere."""
     storage = open_storage(run)

@@ -47,9 +47,10 @@ def state_of(storage: RunStorage) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class _Told:
-    """What the events come to: each stage's last beginning or end, its progress, and the leaves under way."""
+    """What the events come to: each stage's last beginning or end, its last good end, its progress, the leaves."""
 
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     leaves: dict[str, list[int]] = field(default_factory=dict)
 
@@ -58,8 +59,10 @@ class _Told:
             case {"event": "start" | "end", "name": name}:
                 self.last[name] = dict(event)
                 self.leaves.clear()
+                if event.get("ok"):
+                    self.made[name] = dict(event)
             case {"event": "point", "name": "reused", "stage": name}:
-                self.last.pop(name, None)
+                self.last[name] = self.made.get(name, {"event": "end", "ok": True})
             case {"event": "progress", "name": name}:
                 self.progress[name] = dict(event)
             case {"event": "point", "name": "leaves", "leaves": under_way}:
@@ -107,7 +110,7 @@ def _in_words(report: dict[str, Any]) -> str:
 def _result_in_words(facts: Mapping[str, Any]) -> str:
     """What came of a finished stage, where that is what one waits for."""
     match facts:
-        case {"skipped": reason}:
+        case {"skipped": str(reason)}:
             return f"skipped, {reason}"
         case {"verdict": verdict, "clear": clear}:
             return f"{verdict}, {'clear' if clear else 'not clear'}"

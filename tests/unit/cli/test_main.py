@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -71,3 +72,17 @@ def test_an_unknown_command_is_a_usage_error():
     )
     assert done.returncode == 2
     assert "there is no command 'rnu'; did you mean run" in done.stderr
+
+
+def test_a_reader_of_the_output_that_leaves_is_no_error():
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "instructlab_pipeline", "params", "list"],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")

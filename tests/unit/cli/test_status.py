@@ -43,7 +43,7 @@ def test_a_finished_stage_tells_what_came_of_it_and_a_failed_one_why(tmp_path):
     storage.write_record({})
     folder = storage.folder.stage("eval_final")
     folder.mkdir()
-    seal(folder, kind="eval_final", key="k", inputs={}, facts={"verdict": "pass", "clear": False})
+    seal(folder, kind="eval_final", key="k", inputs={}, facts={"verdict": "pass", "clear": False, "skipped": None})
     with suppress(ServiceError), Events(path=storage.events_path).watched("publish"):
         raise ServiceError("the registry is away", remedy="wait")
     words = _in_words(state_of(storage))
