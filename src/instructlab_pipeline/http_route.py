@@ -1,6 +1,7 @@
 """The way to a server: straight, by a proxy that hands requests on (http), or through its tunnel (https)."""
 
 import asyncio
+import os
 import re
 import ssl
 from base64 import b64encode
@@ -140,14 +141,26 @@ class _Entrance(asyncio.Protocol):
 async def _open(
     protocol: asyncio.BaseProtocol, place: SplitResult, tls: ssl.SSLContext | None
 ) -> asyncio.WriteTransport:
-    transport, _ = await asyncio.get_running_loop().create_connection(
-        lambda: protocol,
-        place.hostname or "",
-        _port(place),
-        ssl=tls,
-        happy_eyeballs_delay=OTHER_FAMILY_AFTER_S,
-    )
+    try:
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: protocol,
+            place.hostname or "",
+            _port(place),
+            ssl=tls,
+            happy_eyeballs_delay=OTHER_FAMILY_AFTER_S,
+        )
+    except (ssl.SSLError, TimeoutError):
+        raise
+    except OSError as error:
+        raise ConnectionError(_in_words(error)) from error
     return transport
+
+
+def _in_words(error: OSError) -> str:
+    """Without numbers and addresses: who reads it knows where it was to go."""
+    if error.errno is None:  # of several addresses, each with its own
+        return str(error)
+    return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
 
 
 def _proxy(server: SplitResult) -> SplitResult | None:

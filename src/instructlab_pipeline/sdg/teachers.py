@@ -148,8 +148,9 @@ async def _first_contact(endpoint: Endpoint) -> list[str]:
         except Trouble as trouble:
             faults += 1
             if faults == FIRST_CONTACT.faults:
+                place = shown(endpoint.url)
                 raise ServiceError(
-                    f"the {endpoint.role} at {shown(endpoint.url)} does not answer: {trouble}",
+                    f"the {endpoint.role} at {place} does not answer: {str(trouble).removeprefix(f'{place}: ')}",
                     remedy=f"start it, or correct sdg_{endpoint.role}_endpoint",
                 ) from trouble
             await asyncio.sleep(FIRST_CONTACT.delay_s(faults))
