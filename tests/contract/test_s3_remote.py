@@ -82,7 +82,18 @@ def test_a_bucket_that_is_not_there_is_named_with_the_option(remote):
     assert "--run-dir" in raised.value.remedy
 
 
-@pytest.mark.parametrize("uri", ["s3://", "s3://bucket", "s3://bucket/", "s3://Bucket/x", "s3://bucket/x y"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://",
+        "s3://bucket",
+        "s3://bucket/",
+        "s3://Bucket/x",
+        "s3://bucket/x y",
+        "s3://bucket/a/../b",
+        "s3://bucket/a//b",
+    ],
+)
 def test_what_is_no_place_in_a_bucket_is_refused(uri):
     with pytest.raises(UsageError, match="is no place in a bucket"):
         RemoteFolder.open(uri, named_by="--run-dir")

@@ -4,6 +4,7 @@ import os
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 
 from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
 from instructlab_pipeline.events import Events
@@ -14,6 +15,7 @@ from instructlab_pipeline.s3.settings import Settings
 from instructlab_pipeline.s3.store import open_bucket
 from servers.certificate import authority
 from servers.flaky_proxy import Answers, flaky_proxy
+from servers.http_api import HttpApi
 from servers.public_bucket import public_bucket
 from servers.s3_server import PAGE, s3_server
 from servers.web_proxy import web_proxy
@@ -26,6 +28,19 @@ NAMES = (
     "deep/er/model.safetensors",
 )
 CONTENT = {name: os.urandom(8 * MEBIBYTE + 77 if name.endswith("safetensors") else 50) for name in NAMES}
+
+
+class Console(HttpApi):
+    """A page for browsers, whatever is asked for: what listens beside many S3 servers."""
+
+    def routes(self):
+        async def page(_request):
+            return web.Response(text="<html><title>Console</title></html>", content_type="text/html")
+
+        return [web.get("/{path:.*}", page)]
+
+    async def stopped(self, _request):
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +164,47 @@ def test_another_region_is_told_with_the_variable_that_sets_it(fetch):
     assert "eu-north-1" in refusal.value.remedy
 
 
+def test_a_server_that_sends_its_visitors_on_is_told_with_where_to(server, tmp_path):
+    listed = BucketSource(URI, Settings.from_environment(server.environment)).listing()
+    elsewhere = Answers(307, "Location: https://s3.elsewhere/models/base?X-Amz-Signature=s3cret\r\n")
+    with flaky_proxy(urlsplit(server.endpoint).port, [elsewhere] * 20) as proxy:
+        moved = Settings.from_environment(server.environment | {"AWS_S3_ENDPOINT": f"http://{proxy.host}"})
+        with pytest.raises(SourceError, match=r"sends its visitors on to https://s3\.elsewhere$"):
+            fetched(BucketSource(URI, moved), listed, tmp_path / "cache", Events())
+
+
+def test_a_web_page_in_place_of_s3_is_told():
+    with Console() as console, pytest.raises(SourceError, match="a web page answers there, not S3"):
+        BucketSource(URI, Settings.from_environment({"AWS_S3_ENDPOINT": console.url})).listing()
+
+
+def test_a_server_without_tls_is_told(server):
+    changes = {"AWS_S3_ENDPOINT": server.endpoint.replace("http://", "https://")}
+    with pytest.raises(SourceError, match="speaks http") as refusal:
+        BucketSource(URI, Settings.from_environment(server.environment | changes)).listing()
+    assert "write http:// in AWS_S3_ENDPOINT" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("prefix", ["../models", "base/../base", "a//b", "./base"])
+def test_a_prefix_that_is_no_folder_s_is_told(prefix):
+    with pytest.raises(SourceError, match="has // or dots where a folder's name has to be"):
+        BucketSource(f"s3://models/{prefix}", Settings())
+
+
+@pytest.mark.parametrize("prefix", ["a b+c%20d", "what?", "number#1", "ünï"])
+def test_a_prefix_of_any_letters_is_read(server, fetch, prefix):
+    server.put("models", f"{prefix}/config.json", b"{}")
+    server.put("models", f"{prefix}-2/config.json", b"another model's")
+    assert fetch(f"s3://models/{prefix}") == {"config.json": b"{}"}
+
+
+def test_empty_objects_that_stand_for_folders_are_passed_over(server, fetch):
+    for key in ("marked/", "marked/deep/", "marked/deep/er/", "marked/empty.txt"):
+        server.put("models", key, b"")
+    server.put("models", "marked/deep/config.json", b"{}")
+    assert fetch("s3://models/marked") == {"deep/config.json": b"{}", "empty.txt": b""}
+
+
 @pytest.mark.parametrize(("status", "words"), [(400, "with these keys"), (403, "with these keys"), (401, "keys")])
 def test_keys_that_end_while_the_files_come_are_told(server, tmp_path, status, words):
     listed = BucketSource(URI, Settings.from_environment(server.environment)).listing()
@@ -172,4 +228,4 @@ def test_a_file_that_was_sent_in_parts_is_proven_by_its_tag(server, fetch):
     assert set(fetch("s3://models/parts", heard=[heard.append]).values()) == {data}
     notices = [event["message"] for event in heard if event.get("name") == "notice"]
     assert [notice.split()[0] for notice in notices] == ["odd.safetensors"]
-    assert "compared by its size alone" in notices[0]
+    assert "could only be compared by size" in notices[0]

@@ -51,6 +51,7 @@ def fetch_all(source: PieceSource | WholeSource, entries: Sequence[Entry], folde
     pieces = Pieces(fetch, source, entries)
     try:
         Crew(pieces, pace).perform()
+        pieces.tell_unproven()
     finally:
         pieces.close()
 
@@ -104,6 +105,15 @@ class Pieces:
         self._fetch.given_up.set()
         self._source.close()
 
+    def tell_unproven(self) -> None:
+        names = [growth.name for growth in self._growths if growth.is_unproven]
+        if names:
+            others = f", and {len(names) - 1} more," if names[1:] else ""
+            self._fetch.events.point(
+                "notice",
+                message=f"{names[0]}{others} could only be compared by size: the ETag is no digest of the bytes",
+            )
+
     def close(self) -> None:
         self._source.close()
         for growth in self._growths:
@@ -115,6 +125,7 @@ class Growth:
 
     def __init__(self, fetch: Fetch, source: PieceSource, entry: Entry) -> None:
         self._fetch, self._source, self._entry = fetch, source, entry
+        self.name, self.is_unproven = entry.name, False
         self._lock = Lock()
         self.part = Part(fetch.folder / WORK, entry)
         self.left = sum(end - start for start, end in self.part.missing())
@@ -130,19 +141,14 @@ class Growth:
             self.complete()
 
     def complete(self) -> None:
-        right = self.part.is_right()
+        right, proof = self.part.is_right(), self.part.proof
+        is_digest = self._source.is_digest(self._entry)
         self.part.close()
         self.part.forget()
-        if not right and self.part.proof.is_certain and self._source.is_digest(self._entry):
+        if not right and proof.is_certain and is_digest:
             raise _wrong(self.part.path, self._source.uri, self._entry)
-        if not right:
-            self._tell_unproven()
+        self.is_unproven = not right or (is_digest and not proof.is_possible)
         _put(self.part.path, self._fetch.folder / self._entry.name)
-
-    def _tell_unproven(self) -> None:
-        name, version = self._entry.name, self._entry.version
-        message = f"{name} was compared by its size alone: its ETag {version} is no digest of it"
-        self._fetch.events.point("notice", message=message)
 
 
 def _put(path: Path, target: Path) -> None:

@@ -39,8 +39,8 @@ class Proof:
     """Of a file that arrives in pieces, in any order: each of its sections is hashed as far as it has no hole."""
 
     def __init__(self, entry: Entry) -> None:
-        self._wanted, self._size = entry.version, entry.size
-        parts = num_parts(entry.version)
+        self._wanted, self._size = entry.version.lower(), entry.size  # some servers write ETags in capitals
+        parts = num_parts(self._wanted)
         self._guesses = part_sizes(entry.size, parts) if parts and entry.size else []
         self._section_bytes = self._guesses[0] if self._guesses else max(entry.size, 1)
         self._sections: list[Section] = []

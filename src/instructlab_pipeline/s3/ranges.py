@@ -5,7 +5,6 @@ stream takes, whose chunks are copied from memory to memory; a fast line waits f
 """
 
 import http.client
-import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,11 +32,10 @@ Headers = Mapping[str, str]
 
 
 class Ranges:
-    """Of one bucket's objects, for several threads. `uri` and `named_by` are for error messages."""
+    """Of one bucket's objects, for several threads. `named_by` is for error messages."""
 
-    def __init__(self, bucket: str, settings: Settings, *, timeout_s: float, uri: str, named_by: str) -> None:
-        self._settings, self._timeout_s = settings, timeout_s
-        self._uri, self._named_by = uri, named_by
+    def __init__(self, bucket: str, settings: Settings, *, timeout_s: float, named_by: str) -> None:
+        self._bucket, self._settings, self._timeout_s, self._named_by = bucket, settings, timeout_s, named_by
         self._signer = _signer(bucket, settings)
         self._connections = Connections(timeout_s=timeout_s, ca_bundle=settings.ca_bundle)
 
@@ -55,8 +53,12 @@ class Ranges:
         url = urlsplit(self._url(key))
         buffer, left = memoryview(bytearray(BUFFER_BYTES)), end - start
         wanted = {"Range": f"bytes={start}-{end - 1}"} | _if_match(e_tag)
-        with self._boundary(), self._connections.taken(url) as connection, _asked(connection, url, wanted) as reply:
-            self._require(reply, e_tag)
+        with (
+            self._boundary(key),
+            self._connections.taken(url) as connection,
+            _asked(connection, url, wanted) as reply,
+        ):
+            self._require(reply, key, e_tag)
             told({name.lower(): value for name, value in reply.headers.items()})
             before = 0 if reply.status == PARTIAL else start  # a server that knows no ranges sends all
             while before and (num_bytes := reply.readinto(buffer[:before])):
@@ -76,30 +78,32 @@ class Ranges:
         url: str = obstore.sign(self._signer, "GET", key, SIGNED_FOR)
         return url.partition("?")[0] if self._settings.anonymous else url
 
-    def _require(self, reply: http.client.HTTPResponse, e_tag: str) -> None:
+    def _require(self, reply: http.client.HTTPResponse, key: str, e_tag: str) -> None:
         """It has the bytes, of the version that was asked for: some servers do not know If-Match."""
         if reply.status not in {OK, PARTIAL}:
-            raise self._explained(_failure(reply.status, reply.read(ERROR_BYTES).decode(errors="replace")))
+            raise self._explained(_failure(reply), key)
         if e_tag and reply.headers.get("ETag", e_tag).removeprefix("W/").strip('"') != e_tag:
-            raise self._explained(Failure(kind=CHANGED_KIND, status=0, code="", reason=""))
+            raise self._explained(Failure(kind=CHANGED_KIND), key)
 
     @contextmanager
-    def _boundary(self) -> Iterator[None]:
+    def _boundary(self, key: str) -> Iterator[None]:
         try:
             yield
         except ssl.SSLCertVerificationError as error:
-            raise self._explained(Failure(kind="", status=0, code="", reason=str(error), untrusted=True)) from error
+            raise self._explained(Failure(reason=str(error), untrusted=True), key) from error
         except TimeoutError as error:
             raise ServiceError(
-                f"{self._uri}: {self._settings.where} sent nothing for {self._timeout_s:g} s",
+                f"{self._uri(key)}: {self._settings.where} sent nothing for {self._timeout_s:g} s",
                 remedy="check the network and the server, then run the same command again: it goes on where it stopped",
             ) from error
         except (OSError, http.client.HTTPException) as error:
-            reason = str(error) or type(error).__name__
-            raise self._explained(Failure(kind="", status=0, code="", reason=reason)) from error
+            raise self._explained(Failure(reason=str(error) or type(error).__name__), key) from error
 
-    def _explained(self, failure: Failure) -> Exception:
-        return explained(failure, uri=self._uri, settings=self._settings, named_by=self._named_by)
+    def _explained(self, failure: Failure, key: str) -> Exception:
+        return explained(failure, uri=self._uri(key), settings=self._settings, named_by=self._named_by)
+
+    def _uri(self, key: str) -> str:
+        return f"s3://{self._bucket}/{key}"
 
 
 def _signer(bucket: str, settings: Settings) -> "S3Store":
@@ -119,10 +123,15 @@ def _if_match(e_tag: str) -> dict[str, str]:
     return {"If-Match": f'"{e_tag}"'} if e_tag else {}
 
 
-def _failure(status: int, page: str) -> Failure:
-    code = re.search(r"<Code>(\w+)</Code>", page)
-    name = code[1] if code else ""
-    kind = CHANGED_KIND if name == CHANGED else ""
-    return Failure(
-        kind=kind, status=status, code=name, reason=f"{status} {name or http.client.responses.get(status, '')}"
-    )
+def _failure(reply: http.client.HTTPResponse) -> Failure:
+    page = reply.read(ERROR_BYTES).decode(errors="replace")
+    failure = Failure.told(reply.status, page, moved_to=_server(reply.headers.get("Location", "")))
+    kind = CHANGED_KIND if failure.code == CHANGED else ""
+    reason = f"{reply.status} {failure.code or http.client.responses.get(reply.status, '')}"
+    return replace(failure, kind=kind, reason=reason)
+
+
+def _server(url: str) -> str:
+    """Without the path and what is behind it, where signatures stand."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.netloc else ""

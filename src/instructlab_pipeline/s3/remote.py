@@ -13,12 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import ServiceError, UsageError
 from instructlab_pipeline.s3.e_tags import e_tag
 from instructlab_pipeline.s3.settings import Settings
-from instructlab_pipeline.s3.store import open_bucket, s3_boundary
+from instructlab_pipeline.s3.store import is_path, open_bucket, s3_boundary
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -69,14 +68,15 @@ class RemoteFolder:
         Raises:
             UsageError: the URI is none of that form.
         """
-        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^?#\s]+", uri):
+        match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/+([^?#\s]+?)/*", uri)
+        if match is None or not is_path(match[2]):
             raise UsageError(f"{uri} is no place in a bucket", remedy=f"give {named_by} as s3://bucket/prefix")
-        parts, settings = urlsplit(uri), Settings.from_environment(os.environ)
+        settings = Settings.from_environment(os.environ)
         return cls(
-            bucket=parts.netloc,
-            prefix=parts.path.strip("/"),
+            bucket=match[1],
+            prefix=match[2],
             settings=settings,
-            store=open_bucket(parts.netloc, settings),
+            store=open_bucket(match[1], settings),
             named_by=named_by,
         )
 

@@ -52,6 +52,8 @@ class Settings:
         if KEYS[0] not in given and not platform_credentials:
             values |= dict.fromkeys(KEYS, "") | profile.keys()  # never half of each
         access_key, secret_key, session_token = (values.get(name, "") for name in KEYS)
+        if access_key and not secret_key:
+            raise UsageError(f"there is a key in {KEYS[0]}, and none in {KEYS[1]}", remedy=f"set {KEYS[1]}, too")
         endpoint = next((_endpoint(name, values[name]) for name in ENDPOINTS if name in values), "")
         return cls(
             access_key=access_key,

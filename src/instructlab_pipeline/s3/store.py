@@ -31,6 +31,11 @@ def open_bucket(bucket: str, settings: Settings, *, timeout_s: float = TIMEOUT_S
     return S3Store(bucket, config=settings.config(bucket), client_options=options, retry_config=RETRIES)
 
 
+def is_path(prefix: str) -> bool:
+    """Whether objects below it can be files in folders: no part of it is empty or made of dots."""
+    return not {"", ".", ".."} & {*prefix.split("/")}
+
+
 def _certificates(path: str) -> bytes:
     try:
         return Path(path).read_bytes()

@@ -37,11 +37,14 @@ def test_the_digest_of_a_listing_follows_the_versions():
         ("file:///models/a%20b", Path("/models/a b")),
         ("file:models/tiny", Path.cwd() / "models/tiny"),
         ("file:./models/tiny/", Path.cwd() / "models/tiny"),
-        ("file:~/tiny", Path.home() / "tiny"),
     ],
 )
 def test_a_file_uri_is_a_path(uri, path):
     assert folder_of(uri) == path
+
+
+def test_a_tilde_is_the_home_of_whoever_asks():
+    assert folder_of("file:~/tiny") == Path.home() / "tiny"
 
 
 def test_a_file_uri_of_another_machine_is_refused():

@@ -59,7 +59,7 @@ def test_the_default_profile_counts_where_the_environment_says_nothing(settings)
 
 
 def test_keys_of_the_environment_and_of_a_profile_are_never_mixed(settings):
-    assert settings(AWS_ACCESS_KEY_ID="other").session_token == ""
+    assert settings(AWS_ACCESS_KEY_ID="other", AWS_SECRET_ACCESS_KEY="s").session_token == ""
     assert settings(AWS_PROFILE="bare", AWS_SESSION_TOKEN="old").session_token == ""
 
 
@@ -95,7 +95,8 @@ def test_keys_that_only_the_aws_tools_can_get_are_told_with_the_command_that_get
     with pytest.raises(UsageError, match="the AWS profile role gets its keys by role_arn") as refusal:
         settings(AWS_PROFILE="role")
     assert "export-credentials --profile role" in refusal.value.remedy
-    assert settings(AWS_PROFILE="role", AWS_ACCESS_KEY_ID="exported").access_key == "exported"
+    exported = {"AWS_ACCESS_KEY_ID": "exported", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert settings(AWS_PROFILE="role", **exported).access_key == "exported"
 
 
 def test_a_profile_that_is_nowhere_is_told(settings):

@@ -1,13 +1,14 @@
 import pytest
 
-from instructlab_pipeline.errors import ServiceError, SourceError
-from instructlab_pipeline.s3.errors import Failure, explained
+from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
+from instructlab_pipeline.s3.errors import ChangedError, Failure, explained
 from instructlab_pipeline.s3.settings import Settings
 
 
 def test_values_are_stripped_of_what_people_paste_with_them():
-    settings = Settings.from_environment({"AWS_ACCESS_KEY_ID": " key\n", "AWS_S3_ENDPOINT": "http://here:9000/\n"})
-    assert settings.access_key == "key"
+    keys = {"AWS_ACCESS_KEY_ID": " key\n", "AWS_SECRET_ACCESS_KEY": "\tsecret\n"}
+    settings = Settings.from_environment({**keys, "AWS_S3_ENDPOINT": "http://here:9000/\n"})
+    assert (settings.access_key, settings.secret_key) == ("key", "secret")
     assert settings.endpoint == "http://here:9000"
 
 
@@ -38,6 +39,11 @@ def test_keys_from_the_platform_are_not_anonymous():
     assert not Settings.from_environment({"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}).anonymous
 
 
+def test_half_a_pair_of_keys_is_told():
+    with pytest.raises(UsageError, match="none in AWS_SECRET_ACCESS_KEY"):
+        Settings.from_environment({"AWS_ACCESS_KEY_ID": "key"})
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind", "remedy"),
     [
@@ -46,7 +52,11 @@ def test_keys_from_the_platform_are_not_anonymous():
         (301, "PermanentRedirect", SourceError, "AWS_DEFAULT_REGION"),
         (400, "ExpiredToken", SourceError, "fresh keys"),
         (400, "InvalidToken", SourceError, "AWS_SESSION_TOKEN"),
-        (503, "SlowDown", ServiceError, "run the same command again"),
+        (404, "", SourceError, "AWS_S3_ENDPOINT"),
+        (403, "InvalidObjectState", SourceError, "restore it"),
+        (400, "KMS.DisabledException", SourceError, "the key it is encrypted with"),
+        (503, "SlowDown", ServiceError, "less busy"),
+        (416, "InvalidRange", ChangedError, "run the same command again"),
         (0, "", ServiceError, "AWS_S3_ENDPOINT"),
     ],
 )
@@ -66,3 +76,29 @@ def test_a_body_that_repeats_keys_stays_out_of_the_reason():
     failure = Failure.read(text, kind="GenericError")
     assert (failure.status, failure.code) == (403, "SignatureDoesNotMatch")
     assert "mine" not in failure.reason
+
+
+def test_the_bucket_s_region_is_taken_from_the_reply():
+    page = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-north-1</Region></Error>"
+    error = explained(Failure.told(400, page), uri="s3://b/p", settings=Settings(), named_by="sdg_base_model")
+    assert "to eu-north-1, not us-east-1" in error.remedy
+
+
+def test_a_redirect_without_an_address_means_another_region():
+    text = "Generic S3 error: Error performing GET http://h/b - Received redirect without LOCATION, this normally ..."
+    assert Failure.read(text, kind="GenericError").code == "PermanentRedirect"
+
+
+@pytest.mark.parametrize(
+    "page", ["Client sent an HTTP request to an HTTPS server.", "The plain HTTP request was sent to HTTPS port"]
+)
+def test_a_server_that_speaks_tls_is_told_from_its_words(page):
+    settings = Settings(access_key="k", endpoint="http://here:9000")
+    error = explained(Failure.told(400, page), uri="s3://b/p", settings=settings, named_by="sdg_base_model")
+    assert error.message == "s3://b/p: http://here:9000 speaks https"
+
+
+def test_what_the_server_says_of_a_request_is_passed_on():
+    page = "<Error><Code>InvalidRequest</Code><Message>The object was stored with a key of its own.</Message></Error>"
+    error = explained(Failure.told(400, page), uri="s3://b/p", settings=Settings(), named_by="sdg_base_model")
+    assert "The object was stored with a key of its own." in error.message
