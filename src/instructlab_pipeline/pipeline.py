@@ -65,7 +65,7 @@ STAGES: tuple[Stage, ...] = (
             inputs, context, given_away=evaluation.given_away(inputs.sdg, inputs.eval_questions)
         ),
         fingerprint=lambda inputs: content_digest(inputs.eval_questions or ()),
-        version=3,
+        version=4,
     ),
     Stage(
         name="train_phase_1",
@@ -80,7 +80,7 @@ STAGES: tuple[Stage, ...] = (
         run=evaluation.run_phase_1,
         fingerprint=evaluation.fingerprint,
         memories=evaluation.MEMORIES,
-        version=3,
+        version=4,
     ),
     Stage(
         name="train_phase_2",
@@ -95,7 +95,7 @@ STAGES: tuple[Stage, ...] = (
         run=lambda inputs, context: evaluation.run_final(inputs, context, published=_published_version(inputs)),
         fingerprint=evaluation.fingerprint,
         memories=evaluation.MEMORIES,
-        version=3,
+        version=4,
     ),
     Stage(
         name="publish",

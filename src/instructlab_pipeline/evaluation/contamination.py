@@ -23,7 +23,7 @@ from typing import Any
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.evaluation.items import Item
 from instructlab_pipeline.evaluation.metrics import common_subsequence
-from instructlab_pipeline.likeness import SHINGLE_WORDS, Print, bare, is_near, print_of
+from instructlab_pipeline.likeness import SHINGLE_WORDS, SIGN, Print, bare, is_near, print_of
 
 SPAN_WORDS = 13
 SHORT_SPAN_WORDS = 5  # in the paragraph that asks
@@ -146,13 +146,15 @@ class _Spans:
             self._by_start[own[:width]].add(name)
 
     def within(self, text: str) -> Iterator[str]:
-        """Those that stand in `text` word for word."""
+        """Those that stand in `text` word for word; 12 + 3 does not in 12 + 3 - 4."""
         if not self._words:
             return
         words = tuple(bare(text).split())
         for start in range(len(words) - self._width + 1):
             for name in self._by_start.get(words[start : start + self._width], ()):
-                if words[start : start + len(self._words[name])] == self._words[name]:
+                end = start + len(self._words[name])
+                goes_on = any(word.startswith(SIGN) for word in words[end : end + 1])
+                if words[start:end] == self._words[name] and not goes_on:
                     yield name
 
 

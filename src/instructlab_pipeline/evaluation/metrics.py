@@ -2,12 +2,14 @@
 
 Texts are compared as SQuAD's evaluation script does (Rajpurkar et al. 2016): lower case, without ASCII punctuation and
 English articles, blanks as one. So "The Moon." equals "moon", and, as there, "3.5" equals "35". Words are what stands
-between blanks: in a script without them a text is one word.
+between blanks: in a script without them a text is one word. Beyond that script, an accented letter is the same one
+however it is encoded (Unicode's NFC): tokenizers and PDF files differ in that.
 """
 
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -72,7 +74,7 @@ class Metric:
 def normalise(text: str) -> str:
     """What is nothing but punctuation and articles stays as it is, in lower case: "+" is no "-", and "A" no silence."""
     lower = text.lower()
-    bare = _ARTICLES.sub(" ", lower.translate(_PUNCTUATION)).split()
+    bare = _ARTICLES.sub(" ", unicodedata.normalize("NFC", lower.translate(_PUNCTUATION))).split()
     return " ".join(bare or lower.split())
 
 

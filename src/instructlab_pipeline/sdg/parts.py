@@ -20,7 +20,7 @@ from instructlab_pipeline.artifacts import digest_of, write_atomically, write_js
 from instructlab_pipeline.sdg.leaf_run import LeafRun, Tally
 from instructlab_pipeline.sdg.samples import Scribe
 
-VERSION = 7  # raise it when the same inputs give other samples: the stage's version, and part of each key here
+VERSION = 8  # raise it when the same inputs give other samples: the stage's version, and part of each key here
 FILES = ("candidates", "evaluation", "rejected")
 ABOUT = "leaf.json"
 ONE_FILE = 1 << 60  # bytes: records are found again by their offset

@@ -93,6 +93,25 @@ def test_a_question_of_five_words_inside_of_the_paragraph_that_asks_is_a_leak(wr
     assert how(item(QUESTION, "Another text."), record(wrapped.format(QUESTION), DOCUMENT)) is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "trained"),
+    [
+        ("What is 2+3?", "What is 2+4?"),
+        ("What is 12 + 3?", "What is 12 - 3?"),
+        ("What is 12 + 3?", "What is 1 + 23?"),
+        ("What is the sum 12 + 3?", "What is the sum 12 + 3 - 4?"),
+        ("name the capital of france.", "name the capital of finland."),
+    ],
+)
+def test_very_short_questions_that_differ_in_a_sign_a_number_or_a_word_are_others(asked, trained):
+    assert how(item(asked), record(trained)) is None
+
+
+@pytest.mark.parametrize("trained", ["what is 12+3", "Answer in one word: What is 12 + 3?", "Add.\n\nWhat is 12 + 3 ?"])
+def test_very_short_questions_are_found_however_they_are_written(trained):
+    assert how(item("What is 12 + 3?"), record(trained)) is not None
+
+
 def test_a_question_without_words_is_no_other_one_without_words():
     assert how(item("🙂?"), record("What?\n\n---")) is None
     assert how(item("🙂?"), record("🙂?")) == "same"

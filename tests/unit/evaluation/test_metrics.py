@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from itertools import combinations
 
 import numpy as np
@@ -41,6 +42,7 @@ words = st.lists(st.sampled_from(["moon", "sun", "the", "12", "red", "a"]), max_
         ("The +", "the +"),
         ("", ""),
         ("Übung, ja!", "übung ja"),
+        (unicodedata.normalize("NFD", "Der Äther, á la carte"), "der äther á la carte"),
     ],
 )
 def test_texts_are_normalised_as_squad_does(text, normal):
