@@ -162,6 +162,14 @@ def test_proofs_are_read_page_by_page(small, odd, tmp_path):
     assert verify(gather(f"{odd.host}/org/m:latest", insecure=True), None).evaluation["verdict"] == "pass"
 
 
+def test_a_list_of_proofs_without_end_is_given_up(small, odd, tmp_path, monkeypatch):
+    monkeypatch.setattr("instructlab_pipeline.publish.registry.MOST_PAGES", 3)
+    odd.page = 1
+    publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+    with pytest.raises(ServiceError, match="has no end to an image's proofs"):
+        gather(f"{odd.host}/org/m:latest", insecure=True)
+
+
 def test_an_upload_goes_on_however_often_it_is_cut_as_long_as_it_gets_further(odd, tmp_path):
     large = finished_run(tmp_path / "run", uri="", shards=1)
     cuts = [CutsAfter(1 << 20)] * (2 * transport.ATTEMPTS)

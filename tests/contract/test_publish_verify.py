@@ -125,8 +125,9 @@ def test_published_twice_an_image_has_the_same_proofs_and_both_signatures(finish
 
 def test_an_image_of_others_has_no_proof(tmp_path):
     empty_image(tmp_path / "images")
-    with pytest.raises(SourceError, match="no proof of the kind"):
+    with pytest.raises(SourceError, match="nothing that could be a proof of ours is attached") as caught:
         verified(f"oci:{tmp_path}/images:1")
+    assert "if it is a copy" in caught.value.remedy
     with pytest.raises(SourceError, match="there is no image"):
         verified(f"oci:{tmp_path}/images:2")
     with pytest.raises(UsageError, match="names no image"):

@@ -79,6 +79,8 @@ async def _gather(reference: Reference, *, insecure: bool) -> Evidence:
         digest = digest_of_bytes(content)
         with boundary(SourceError, f"reading {reference}", remedy=REMEDY):
             manifest = json.loads(content)
+            if "layers" not in manifest:
+                raise SourceError(f"{reference} is no image, but a list of images", remedy=REMEDY)
             layers = [descriptor_of(layer) for layer in manifest["layers"]]
             await _require_all(source, layers, manifest)
             documents = await _documents(source, digest)

@@ -122,6 +122,19 @@ def index_document(manifests: Sequence[Mapping[str, Any]]) -> bytes:
     return _bytes({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list(manifests)})
 
 
+def listed(index: bytes, what: str) -> list[dict[str, Any]]:
+    """The descriptors in an index, which another program may have written.
+
+    Raises:
+        SourceError: it is none.
+    """
+    with boundary(SourceError, f"reading the list of {what}", remedy="see who writes there beside this program"):
+        records = json.loads(index).get("manifests") or []
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise ValueError("it is no index of images")
+        return records
+
+
 def media_type_of(manifest: bytes) -> str:
     return str(json.loads(manifest).get("mediaType") or MANIFEST_TYPE)
 

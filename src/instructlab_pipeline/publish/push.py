@@ -104,9 +104,13 @@ async def tag_all(tags: Sequence[str], pushed: Pushed, destination: Destination,
     for reference, held in zip(references, read_back, strict=True):
         if held != pushed.manifest:
             raise ServiceError(
-                f"{reference} was written as {pushed.digest}, but is {held and digest_of_bytes(held)} when read back",
+                f"{reference} was written as {pushed.digest}, but is {_what(held)} when read back",
                 remedy="see whether someone else publishes under the same tag, then run again",
             )
+
+
+def _what(held: bytes | None) -> str:
+    return "not there" if held is None else digest_of_bytes(held)
 
 
 @dataclass

@@ -17,11 +17,13 @@ from instructlab_pipeline.errors import PipelineError, ServiceError
 from instructlab_pipeline.publish.credentials import Credentials, auth_files
 
 ENOSPC = 28  # docker-registry passes its file system's number on
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_MANY, INSUFFICIENT_STORAGE = 401, 403, 404, 413, 429, 507
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NO_SUCH_METHOD = 401, 403, 404, 405
+TOO_LARGE, TOO_MANY, INSUFFICIENT_STORAGE = 413, 429, 507
 MOST_WORDS = 500  # characters, of what a registry says
 _QUOTA = re.compile(
     r"quota|storage limit|exceed the configured upper limit|no space left|insufficient storage", re.IGNORECASE
 )
+_TAKEN = re.compile(r"immutable|cannot be overwritten", re.IGNORECASE)  # tags: Amazon's, Harbor's, Azure's words
 _WANTS_TLS = re.compile(rb"HTTP request (to an HTTPS server|was sent to HTTPS port)")  # servers in Go, nginx
 
 
@@ -121,6 +123,16 @@ class Visit:
             return ServiceError(
                 f"{self.registry} has no place for {self.repository}, and makes none by itself {said}",
                 remedy="create the repository, or the project that it is in, there, then run the same command again",
+            )
+        if reply.status == NO_SUCH_METHOD and path.endswith("/blobs/uploads/"):
+            return ServiceError(
+                f"{self.registry} takes no images {said}",
+                remedy="see whether it is set to be read only, or only passes on what another registry has",
+            )
+        if _TAKEN.search(reply.complaint) and "/manifests/" in path:
+            return ServiceError(
+                f"{self.registry} lets nobody write tag {path.rpartition('/')[2]} of {self.repository} again {said}",
+                remedy="raise output_model_version, or name another tag in output_oci_model_uri",
             )
         return None
 

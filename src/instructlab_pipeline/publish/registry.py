@@ -4,7 +4,6 @@ A blob that is there already is not sent.
 """
 
 import asyncio
-import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -23,6 +22,7 @@ from instructlab_pipeline.publish.oci import (
     checked,
     digest_of_bytes,
     index_document,
+    listed,
     media_type_of,
     referrer_record,
     referrers_tag,
@@ -53,6 +53,8 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 LEAVING_S = 0.25  # connections that were given up in the middle are closed in the loop's next turns
+MOST_PAGES = 1000
+PROOFS = "an image's proofs"
 UNSUPPORTED = NO_SUCH_METHOD | {BAD_REQUEST, 403}  # answers where a registry lacks what not every one has
 _NEXT_PAGE = re.compile(r"""<([^>]*)>[^,]*;\s*rel="?next\b""")
 
@@ -188,18 +190,21 @@ class Registry:
         return reply.content[start:end] if reply.status == OK else reply.content
 
     async def referrers(self, digest: str) -> list[dict[str, Any]]:
-        page: str | None = f"{self._root}/referrers/{digest}"
-        found: list[dict[str, Any]] = []
-        while page is not None:
+        page, found = f"{self._root}/referrers/{digest}", list[dict[str, Any]]()
+        for _ in range(MOST_PAGES):
             request = Request(method="GET", url=page, headers={"Accept": INDEX_TYPE})
             reply = await self._transport.send(request, expected=frozenset({OK, NOT_FOUND, *UNSUPPORTED}))
             if reply.status != OK:
                 return await self._listed_by_tag(digest)
-            entries = reply.document.get("manifests") or []
+            entries = listed(reply.content, PROOFS)
             found += entries
             link = _NEXT_PAGE.search(reply.headers.get("Link", ""))  # RFC 8288
-            page = self._transport.placed(link[1], below=page) if link and entries else None
-        return found
+            if not link or not entries:
+                return found
+            page = self._transport.placed(link[1], below=page)
+        raise ServiceError(
+            f"{self._transport.registry} has no end to {PROOFS}", remedy="tell the registry's administrator"
+        )
 
     async def _list_by_tag(self, subject: str, records: Sequence[dict[str, Any]]) -> None:
         """Read back, as whoever attaches something else at the same time may have written over it."""
@@ -210,13 +215,13 @@ class Registry:
                 return
             await self._write(referrers_tag(subject), index_document([*listed, *missing]))
         raise ServiceError(
-            f"{self._transport.registry} does not keep {referrers_tag(subject)}, the list of an image's proofs",
+            f"{self._transport.registry} does not keep {referrers_tag(subject)}, the list of {PROOFS}",
             remedy="see whether someone else publishes the same image now, then run the same command again",
         )
 
     async def _listed_by_tag(self, digest: str) -> list[dict[str, Any]]:
         content = await self.read(referrers_tag(digest))
-        return [] if content is None else list(json.loads(content).get("manifests") or [])
+        return [] if content is None else listed(content, PROOFS)
 
     async def _write(self, reference: str, manifest: bytes) -> Reply:
         request = Request(

@@ -21,6 +21,10 @@ from instructlab_pipeline.publish.signature import ENVELOPE_MEDIA_TYPE, Verifier
 CARD = "README.md"
 MODEL = f"{PREFIX}.model.digest"
 DO_NOT_USE = "do not use this image; publish the model again with `instructlab-pipeline run`"
+IF_A_COPY = (
+    "if it is a copy, have proof and signature copied, too (`oras cp --recursive`, `cosign copy`; `skopeo copy` leaves "
+    "them behind); else do not use it"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,10 @@ def verify(evidence: Evidence, verifier: Verifier | None) -> Verified:
 
 def _verified(evidence: Evidence, verifier: Verifier | None) -> Verified:
     signature = _signature(evidence, verifier)
+    if not evidence.documents:
+        raise SourceError(
+            f"nothing that could be a proof of ours is attached to {evidence.reference}", remedy=IF_A_COPY
+        )
     results = _predicates(evidence, TEST_RESULT_TYPE, verifier)
     for result in results:
         _require_pass(result, evidence)
@@ -90,7 +98,7 @@ def _signature(evidence: Evidence, verifier: Verifier | None) -> str:
     if verifier is None:
         return "not checked" if evidence.signatures else "none"
     if not evidence.signatures:
-        raise GateError(f"{evidence.reference} is not signed", remedy=DO_NOT_USE)
+        raise GateError(f"{evidence.reference} is not signed", remedy=IF_A_COPY)
     for payload, signature in evidence.signatures:
         if signed_digest(payload) == evidence.digest and verifier.accepts(payload, signature):
             return "valid"

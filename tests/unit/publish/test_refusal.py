@@ -119,3 +119,30 @@ def test_a_registry_that_makes_no_repositories_by_itself_is_understood():
     )
     assert "has no place for org/m" in error.message
     assert "create the repository" in error.remedy
+
+
+def test_a_registry_that_only_hands_out_is_understood():
+    """`maintenance.readonly` of docker-registry, and every cache of another registry."""
+    error = refused(reply(405, code="UNSUPPORTED", message="The operation is unsupported."), upload="")
+    assert "quay.io takes no images" in error.message
+    assert "read only" in error.remedy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(400, code="TAG_INVALID", message="The image tag 'v1' already exists and cannot be overwritten"),  # Amazon
+        reply(412, code="PRECONDITION", message="Failed to process request due to 'm:v1' configured as immutable."),
+    ],
+)
+def test_a_tag_that_may_not_be_written_again_is_understood(answer):
+    visit = Visit(registry="quay.io", repository="org/m", credentials=KEEPER, writing=True)
+    error = visit.refused(answer, method="PUT", url="https://quay.io/v2/org/m/manifests/v1")
+    assert "quay.io lets nobody write tag v1 of org/m again" in error.message
+    assert "output_model_version" in error.remedy
+
+
+def test_what_a_registry_says_moves_no_terminal_and_fills_no_screen():
+    told = reply(418, code="DENIED", message="\x1b[2J" + "x" * 9999).complaint
+    assert told.startswith(": DENIED  [2Jxxx")
+    assert len(told) < 600
