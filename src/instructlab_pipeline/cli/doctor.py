@@ -117,6 +117,8 @@ def _disk(parameters: Parameters, run_dir: str) -> str:
 
     folder = scratch() if run_dir.startswith(S3) else Path(run_dir).absolute()
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(nearest, os.W_OK):
+        raise UsageError(f"this process may not write in {nearest}", remedy="choose another folder with --run-dir")
     free, wanted = shutil.disk_usage(nearest).free, amount(parameters.k8s_storage_size) or 0
     told_free = f"{free / GIB:.1f} GiB free in {nearest}"
     if free < wanted:

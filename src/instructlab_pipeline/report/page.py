@@ -40,7 +40,7 @@ def sections(found: Findings) -> dict[str, Any]:
         "version": found.parameter("output_model_version"),
         "outcome": _outcome(found),
         "verdict": found.verdict,
-        "certainty": _certainty(found.verdict),
+        "certainty": _certainty(found.verdict) if _missing(found) in (None, "publish") else "",
         "image": found.facts("publish"),
         "metrics_chart": _metrics_chart(found.verdict),
         "leaves": _leaves(found),
@@ -67,15 +67,20 @@ def sections(found: Findings) -> dict[str, Any]:
 
 def _outcome(found: Findings) -> dict[str, str]:
     """`state` is a class of the style sheet, `words` what a person wants to know first."""
-    if "publish" in found.sealed:
+    missing = _missing(found)
+    if missing is None:
         return {"state": "good", "words": "published"}
-    if found.verdict.get("verdict") == "fail":
+    if missing == "publish" and found.verdict.get("verdict") == "fail":
         return {"state": "bad", "words": "not published: the quality gate said no"}
     ended = [event for event in found.events if event["event"] == "end"]
-    if ended and not ended[-1].get("ok") and ended[-1]["name"] not in found.sealed:
-        return {"state": "bad", "words": f"stopped in {ended[-1]['name']}: {ended[-1].get('error', '')}"}
-    missing = [name for name in STAGE_NAMES if name not in found.sealed]
-    return {"state": "open", "words": f"not finished: {missing[0]} comes next"}
+    if ended and not ended[-1].get("ok") and ended[-1]["name"] == missing:
+        return {"state": "bad", "words": f"stopped in {missing}: {ended[-1].get('error', '')}"}
+    return {"state": "open", "words": f"not finished: {missing} comes next"}
+
+
+def _missing(found: Findings) -> str | None:
+    """The first stage that is not finished; what later ones have left is of an earlier attempt."""
+    return next((name for name in STAGE_NAMES if name not in found.sealed), None)
 
 
 def _certainty(verdict: Mapping[str, Any]) -> str:

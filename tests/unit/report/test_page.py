@@ -117,6 +117,8 @@ def judged(begun):
         {"time": 3, "event": "point", "name": "notice", "message": "the disk is slow"},
     ]  # fmt: skip
     write_lines(begun / "events.jsonl", events)
+    for stage in ("model", "taxonomy", "dataset", "train_phase_1", "eval_phase_1", "train_phase_2"):
+        sealed(begun, stage)
     return begun
 
 
@@ -180,6 +182,7 @@ def test_a_published_run_says_so(judged):
 def test_a_run_that_failed_names_the_stage_and_the_error(begun):
     end = {"time": 2, "event": "end", "name": "taxonomy", "ok": False, "seconds": 1, "error": "no such branch"}
     write_lines(begun / "events.jsonl", [{"time": 1, "event": "start", "name": "taxonomy"}, end])
+    sealed(begun, "model")
     assert sections(Findings(begun))["outcome"]["words"] == "stopped in taxonomy: no such branch"
 
 
@@ -239,3 +242,11 @@ def test_what_was_published_before_and_what_lm_eval_found_is_told(judged):
     text = " ".join(" ".join(Strict(page_of(judged)).text).split())
     assert "accuracy 0.910 0.750 -0.160 0.020 yes, significantly" in text
     assert "capitals acc 0.300 ± 0.020 0.700" in text
+
+
+def test_what_an_earlier_attempt_left_behind_is_not_told_as_the_outcome(judged):
+    sealed(judged, "publish", {"reference": "registry/rivers:1", "digest": "sha256:77"})
+    (judged / "dataset" / "manifest.json").unlink()
+    shown = sections(Findings(judged))
+    assert shown["outcome"] == {"state": "open", "words": "not finished: dataset comes next"}
+    assert shown["certainty"] == ""
