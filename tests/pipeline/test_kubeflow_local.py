@@ -5,12 +5,11 @@ import os
 import shutil
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from instructlab_pipeline.artifacts import WORK
 from instructlab_pipeline.bucket_storage import BucketStorage
 from instructlab_pipeline.cli.status import state_of
 from instructlab_pipeline.kube.inputs import arguments
@@ -18,6 +17,7 @@ from instructlab_pipeline.kube.package import Package, pipeline
 from instructlab_pipeline.params.layers import resolve
 from servers.command import command, descendants
 from servers.demo_world import PARAMETERS, demo_world
+from servers.held import after_step, held
 from servers.webhook import webhook
 
 pytestmark = [
@@ -89,26 +89,28 @@ def in_reach(world, monkeypatch, tmp_path):
 
 
 @contextmanager
-def killed_at(stage, folder):
-    """While the body runs, the command of the step is killed as the kernel kills, as soon as its workers work."""
+def killed_at(stage):
+    """While the body runs, the command of the step is killed as the kernel kills, after its worker's first step."""
     ended, killed = threading.Event(), []
 
-    def kill():
-        while not list(folder.rglob(str(Path(stage, WORK, "telemetry.jsonl")))) and not ended.wait(0.05):
+    def kill(hold):
+        while not hold.is_reached and not ended.wait(0.05):
             pass
         for pid in descendants(os.getpid()):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"instructlab_pipeline" in words and stage.encode() in words:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+            with suppress(OSError):  # it has ended
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if b"instructlab_pipeline" in words and stage.encode() in words:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        ended.set()
-        thread.join()
+    with held(after_step(1)) as hold:
+        thread = threading.Thread(target=kill, args=[hold])
+        thread.start()
+        try:
+            yield killed
+        finally:
+            ended.set()
+            thread.join()
 
 
 def states(run_dir):
@@ -116,7 +118,7 @@ def states(run_dir):
 
 
 def test_a_killed_step_resumes_and_ends_in_the_very_image_of_the_single_machine(run_pipeline, single, hook, scratch):
-    with killed_at("train_phase_1", scratch) as killed, pytest.raises(RuntimeError, match="train-phase-1"):
+    with killed_at("train_phase_1") as killed, pytest.raises(RuntimeError, match="train-phase-1"):
         run_pipeline(RUN)
     assert killed
     assert states(RUN)["dataset"] == "finished"

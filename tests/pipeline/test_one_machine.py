@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from instructlab_pipeline import artifacts
 from instructlab_pipeline.conversation import question_messages
 from instructlab_pipeline.pipeline import STAGE_NAMES
 from servers.command import command, descendants, kill_group, started
-from servers.process import awaited, gone
+from servers.held import after_step, answering, held
+from servers.process import gone
 from servers.small_world import LEAVES, small_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -242,29 +244,60 @@ def test_kill_9_at_any_moment_and_run_again_gives_the_same_bytes(world, first, t
     assert sum(times.values()) - len(times) <= kills * IN_FLIGHT
 
 
+@contextmanager
+def stopped_in(stage, world, first):
+    """What starts in this block comes to a stop in the middle of `stage`; this gives what waits until it has."""
+    if stage == "sdg":
+        with held_teacher(world.teacher) as reached:
+            yield reached
+    else:
+        tuned = json.loads((first / "eval_final" / "verdict.json").read_text())["model"]["digest"]
+        with held(answering(tuned) if stage == "eval_final" else after_step(1)) as hold:
+            yield hold.reached
+
+
+@contextmanager
+def held_teacher(teacher):
+    teacher.holds_after = len(teacher.requests) + 10
+
+    def reached():
+        deadline = time.monotonic() + 240
+        while len(teacher.requests) <= teacher.holds_after:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    try:
+        yield reached
+    finally:
+        teacher.holds_after = None
+
+
 @pytest.mark.parametrize("stage", ["sdg", "train_phase_1", "eval_final"])
-def test_ctrl_c_ends_with_130_within_seconds_and_leaves_nobody_behind(world, first, tmp_path, stage):
-    output = tmp_path / "log"
-    process = started("run", "--run-dir", "runs/stopped", folder=tmp_path, environment=world.environment, output=output)
-    deadline = time.monotonic() + 240
-    while f"{stage}: started" not in output.read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3 if stage == "sdg" else 3)
-    below = descendants(process.pid)
-    process.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    assert process.wait(30) == 130, output.read_text()
-    assert time.monotonic() - asked < 10
-    assert all(gone(pid) for pid in below)
+def test_ctrl_c_ends_with_130_and_leaves_nobody_behind(world, first, tmp_path, stage):
+    output, long = tmp_path / "log", {"TRAIN_EPOCHS_PHASE_1": "20"} if stage == "train_phase_1" else {}
+    environment = {**world.environment, **at_the_commit_of(first), **long}
+    with stopped_in(stage, world, first) as reached:
+        process = started("run", "--run-dir", "runs/stopped", folder=tmp_path, environment=environment, output=output)
+        reached()
+        below = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 130, output.read_text()
+        assert all(gone(pid) for pid in below)
+    assert f"{stage}: started" in output.read_text()
     assert "run the same command again" in output.read_text()
+    checkpoints = list((tmp_path / "runs" / "stopped" / stage).rglob("step-*/manifest.json"))
+    assert bool(checkpoints) == (stage == "train_phase_1")
 
 
 def test_a_second_process_on_the_same_run_is_refused_with_the_holders_name(world, first, tmp_path):
     output = tmp_path / "log"
-    process = started("run", "--run-dir", "runs/held", folder=tmp_path, environment=world.environment, output=output)
-    awaited(tmp_path / "runs" / "held" / "run.json")
-    refused = command("run", "--run-dir", "runs/held", folder=tmp_path, environment=world.environment)
-    kill_group(process)
+    with stopped_in("sdg", world, first) as reached:
+        process = started(
+            "run", "--run-dir", "runs/held", folder=tmp_path, environment=world.environment, output=output
+        )
+        reached()
+        refused = command("run", "--run-dir", "runs/held", folder=tmp_path, environment=world.environment)
+        kill_group(process)
     assert refused.returncode == 2
     assert f"is in use by process {process.pid} of " in refused.stderr
 

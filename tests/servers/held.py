@@ -29,7 +29,6 @@ class Place:
 
 
 WRITING_A_MODEL = Place("instructlab_pipeline.training.worker", "os.rename", ".model.draft")
-ANSWERED_A_BATCH = Place("instructlab_pipeline.evaluation.worker", "open", ".lock")
 
 
 def after_step(step: int) -> Place:
@@ -37,9 +36,18 @@ def after_step(step: int) -> Place:
     return Place("instructlab_pipeline.training.worker", "open", "telemetry.jsonl", step)
 
 
+def answering(digest: str) -> Place:
+    """A worker that asks the model of this digest, before it keeps the first replies."""
+    return Place("instructlab_pipeline.evaluation.worker", "open", f"{digest}.lock")
+
+
 @dataclass(frozen=True)
 class Hold:
     folder: Path
+
+    @property
+    def is_reached(self) -> bool:
+        return (self.folder / "reached").exists()
 
     def reached(self) -> int:
         """Wait until a process is at the place; its number."""

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 
-def awaited(path: Path, *, within_s: float = 60) -> str:
+def awaited(path: Path, *, within_s: float = 120) -> str:
     """The text of `path` as soon as another process has written some."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -15,7 +15,7 @@ def awaited(path: Path, *, within_s: float = 60) -> str:
     raise AssertionError(f"{path} was not written within {within_s} s")
 
 
-def gone(pid: int, *, within_s: float = 20) -> bool:
+def gone(pid: int, *, within_s: float = 120) -> bool:
     """Whether a process ends in time; one that nobody has reaped yet has ended."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
