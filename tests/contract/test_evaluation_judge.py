@@ -248,10 +248,10 @@ def test_a_served_candidate_answers_once_and_for_these_weights_alone(context, tm
     tuned = Candidate(stage="train_phase_2", folder=tmp_path, files={"model.safetensors": "1"})
     tasks = [Task(messages=[{"role": "user", "content": f"Question {n}?"}]) for n in range(9)]
     settings = Settings(max_new_tokens=16, batch_size=4)
-    with TeacherServer(scripts={"plain": lambda asked: f" To {asked['messages'][0]['content']} "}) as server:
+    with TeacherServer(scripts={"plain": lambda asked: f" To {asked['messages'][0]['content']}\ud83d "}) as server:
         address = at(server, "candidate")
         found = served_answers(tuned, address, tasks, settings, context)
-        assert found.known[tasks[3].key(max_new_tokens=16)] == "To Question 3?"
+        assert found.known[tasks[3].key(max_new_tokens=16)] == "To Question 3??"
         assert (found.made, server.requests[0]["max_tokens"], server.requests[0]["model"]) == (9, 16, MODEL)
         assert served_answers(tuned, address, tasks, settings, context).made == 0
         other = replace(tuned, files={"model.safetensors": "2"})

@@ -14,7 +14,7 @@ The items are few, so their shingles are an index in memory, and every training 
 would only guess what is known here.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -32,6 +32,8 @@ SLACK = 1.5  # a text with so many times the words of a question is never near t
 HOW = ("same", "near", "inside")  # the plainest first
 LEAKS_SHOWN = 20
 _FOUND = {"same": "the same as in", "near": "nearly the same as in", "inside": "word for word inside"}
+
+_NOBODY: frozenset[str] = frozenset()
 
 Span = tuple[str, ...]
 
@@ -97,13 +99,13 @@ class _Watched:
         self._prints = {name: print_of(text) for name, text in questions.items()}
         self._words = {name: own.bare.split() for name, own in self._prints.items()}
         self._by_text: dict[str, set[str]] = defaultdict(set)
-        self._by_shingle: dict[str, set[str]] = defaultdict(set)
+        self._by_shingle: dict[tuple[frozenset[str], str], set[str]] = defaultdict(set)  # and what is guarded
         self._spans = _Spans(self._words, SPAN_WORDS)
         self._short_spans = _Spans({name: self._words[name] for name in sorted(self._alone)}, SHORT_SPAN_WORDS)
         for name, own in self._prints.items():
             self._by_text[own.bare].add(name)
             for shingle in own.shingles - {""}:  # a text without words
-                self._by_shingle[shingle].add(name)
+                self._by_shingle[own.guarded, shingle].add(name)
         self._longest = SLACK * max(map(len, self._words.values()), default=0)  # words
 
     def met_in(self, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -116,10 +118,12 @@ class _Watched:
             yield from ((item, "inside") for item in self._short_spans.within(turn.rpartition("\n\n")[2]))
 
     def _near(self, text: str, answer: str) -> set[str]:
+        """Whoever shares `least` of the shingles shares one of the rarest that are more than the others."""
         own = print_of(text)
-        shared = Counter(name for shingle in own.shingles for name in self._by_shingle.get(shingle, ()))
         least = _least_shared(own)
-        return {name for name, count in shared.items() if count >= least and self._is_near(own, name, answer)}
+        sharers = sorted((self._by_shingle.get((own.guarded, each), _NOBODY) for each in own.shingles), key=len)
+        candidates = set[str]().union(*sharers[: len(sharers) - least + 1])
+        return {name for name in candidates if self._is_near(own, name, answer)}
 
     def _is_near(self, own: Print, name: str, answer: str) -> bool:
         other = self._prints[name]
@@ -128,34 +132,34 @@ class _Watched:
         words = own.bare.split()
         most = ALIKE * max(len(words), len(self._words[name]))
         return (
-            own.guarded == other.guarded
-            and not self._answers[name].isdisjoint(bare(answer).split())
+            not self._answers[name].isdisjoint(bare(answer).split())
             and min(len(words), len(self._words[name])) >= most
             and common_subsequence(words, self._words[name]) >= most
         )
 
 
 class _Spans:
-    """Texts of at least `width` words, by their first words; `words` by name."""
+    """Texts of at least `width` words, by all of them, and how long they are by the first; `words` by name."""
 
     def __init__(self, words: Mapping[str, Sequence[str]], width: int) -> None:
         self._width = width
-        self._words = {name: tuple(own) for name, own in words.items() if len(own) >= width}
-        self._by_start: dict[Span, set[str]] = defaultdict(set)
-        for name, own in self._words.items():
-            self._by_start[own[:width]].add(name)
+        self._names: dict[Span, set[str]] = defaultdict(set)
+        self._lengths: dict[Span, set[int]] = defaultdict(set)
+        for name, own in words.items():
+            if len(own) >= width:
+                self._names[tuple(own)].add(name)
+                self._lengths[tuple(own[:width])].add(len(own))
 
     def within(self, text: str) -> Iterator[str]:
         """Those that stand in `text` word for word; 12 + 3 does not in 12 + 3 - 4."""
-        if not self._words:
+        if not self._names:
             return
         words = tuple(bare(text).split())
         for start in range(len(words) - self._width + 1):
-            for name in self._by_start.get(words[start : start + self._width], ()):
-                end = start + len(self._words[name])
-                goes_on = any(word.startswith(SIGN) for word in words[end : end + 1])
-                if words[start:end] == self._words[name] and not goes_on:
-                    yield name
+            for length in self._lengths.get(words[start : start + self._width], ()):
+                end = start + length
+                if not any(word.startswith(SIGN) for word in words[end : end + 1]):
+                    yield from self._names.get(words[start:end], ())
 
 
 def _exchanges(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -167,9 +171,9 @@ def _exchanges(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _least_shared(own: Print) -> int:
-    """How many of its shingles a text has in common with any that is near to it: a word exchanged costs three."""
-    exchanged = int((1 / ALIKE - 1) * (len(own.shingles) + SHINGLE_WORDS - 1) + 1e-9)
-    return max(1, len(own.shingles) - SHINGLE_WORDS * exchanged)
+    """How many of its shingles a text shares with any that is near to it: a word left out costs 3, one put in 2."""
+    moved = int((1 / ALIKE - 1) * (len(own.shingles) + SHINGLE_WORDS - 1) + 1e-9)
+    return max(1, len(own.shingles) - (2 * SHINGLE_WORDS - 1) * moved)
 
 
 def _endings(turn: str, *, longest: float) -> Iterator[tuple[str, bool]]:

@@ -216,9 +216,10 @@ def _content(answer: Answer, address: Address, where: str) -> bytes:
 
 def _text(content: bytes) -> str:
     try:
-        return str(json.loads(content)["choices"][0]["message"]["content"] or "")
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        text = str(json.loads(content)["choices"][0]["message"]["content"] or "")
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise TroubleError("it answered something other than a chat completion") from error
+    return text.encode(errors="replace").decode()  # half of a surrogate pair cannot be written to any file
 
 
 def _retry_after_s(answer: Answer) -> float:

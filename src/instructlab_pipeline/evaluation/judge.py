@@ -37,7 +37,7 @@ _MARKING_FIELDS = {
 }
 _CHOOSING_FIELDS = {"better": {"enum": ["first", "second", "neither"]}}
 _THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def judgement(text: str) -> Judgement | None:
     correct, mark = reply.get("correct"), reply.get("mark")
     if not isinstance(correct, bool) or type(mark) is not int or not 1 <= mark <= BEST_MARK:
         return None
-    return Judgement(correct=correct, score=(mark - 1) / (BEST_MARK - 1), reason=str(reply.get("reason", "")))
+    return Judgement(correct=correct, score=(mark - 1) / (BEST_MARK - 1), reason=_reason(reply))
 
 
 def choice(text: str) -> tuple[str, str] | None:
@@ -97,7 +97,7 @@ def choice(text: str) -> tuple[str, str] | None:
     reply = _fields(text)
     if reply.get("better") not in _CHOOSING_FIELDS["better"]["enum"]:
         return None
-    return reply["better"], str(reply.get("reason", ""))
+    return reply["better"], _reason(reply)
 
 
 def preference(base_first: tuple[str, str] | None, tuned_first: tuple[str, str] | None) -> Preference | None:
@@ -124,11 +124,20 @@ def _messages(instruction: str, item: Item, answers: Mapping[str, str]) -> Messa
     return [{"role": "system", "content": instruction}, {"role": "user", "content": "\n".join(tagged)}]
 
 
+def _reason(reply: Mapping[str, Any]) -> str:
+    """Without halves of surrogate pairs, which cannot be written to any file."""
+    return str(reply.get("reason", "")).encode(errors="replace").decode()
+
+
 def _fields(text: str) -> dict[str, Any]:
-    """The JSON object in a reply, whatever stands around it; empty where there is none."""
-    found = _OBJECT.search(_THINKING.sub("", text))
-    try:
-        fields = json.loads(found[0]) if found else {}
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+    """The last JSON object in a reply, whatever stands before and behind it; empty where there is none."""
+    found: dict[str, Any] = {}
+    spoken = _THINKING.sub("", text)
+    place = spoken.find("{")
+    while place >= 0:
+        try:
+            found, end = _DECODER.raw_decode(spoken, place)
+        except (ValueError, RecursionError):
+            end = place + 1
+        place = spoken.find("{", end)
+    return found

@@ -12,6 +12,8 @@
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ FIELDS = ("question", "reference", "choices", "key", "context", "id", "leaf")
 LEAST_CHOICES = 2
 PARAMETER = "eval_questions"
 COMPLAINTS_SHOWN = 20
+
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 Asked = tuple[str, str | None, frozenset[str]]  # question, context, choices
 
@@ -68,7 +72,10 @@ def content_digest(paths: Sequence[str], *, parameter: str = PARAMETER) -> str:
 def _require_files(paths: Iterable[str], parameter: str) -> None:
     for path in map(Path, paths):
         if not path.is_file():
-            raise SourceError(f"{parameter}: there is no file {path}", remedy=f"correct {parameter}")
+            fault = f"{path} is a folder, or can be read but once" if path.exists() else f"there is no file {path}"
+            raise SourceError(
+                f"{parameter}: {fault}", remedy=f"correct {parameter}: it names files, with commas between"
+            )
 
 
 def _name(path: Path, taken: Sequence[str]) -> str:
@@ -94,10 +101,12 @@ def _read(line: str) -> tuple[dict[str, Any], str | None]:
     """The record of a line, or what is wrong with it."""
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {}, f"is not JSON: {error}"
     if not isinstance(record, dict):
         return {}, "is not a JSON object"
+    if _HALF_A_CHARACTER.search(json.dumps(record, ensure_ascii=False)):
+        return {}, "holds half of a character (\\ud800 to \\udfff), which no tokenizer takes"
     return record, _fault(record)
 
 
@@ -146,4 +155,5 @@ def _twin(item: Item, items: Mapping[str, Item], asked: Mapping[Asked, str]) -> 
 
 
 def _asked(item: Item) -> Asked:
-    return " ".join(item.question.split()), item.context, frozenset(item.choices)
+    question = unicodedata.normalize("NFC", " ".join(item.question.split()))
+    return question, item.context, frozenset(item.choices)

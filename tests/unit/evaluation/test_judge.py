@@ -29,6 +29,12 @@ def test_another_attempt_differs_by_its_seed_alone():
         ('{"reason": "same", "correct": true, "mark": 5}', 1.0),
         ('```json\n{"correct": true, "mark": 3}\n```', 0.5),
         ('<think>{hm</think> Here: {"correct": true, "mark": 1}', 0.0),
+        ('Half of it, \\frac{1}{2}, is right: {"correct": false, "mark": 2}', 0.25),
+        ('It claims {"correct": true, "mark": 5}, but: {"correct": false, "mark": 1} {sic}', 0.0),
+        ('{"reason": "{\\"a\\": 1}", "correct": true, "mark": 4}', 0.75),
+        ("Rating: [[7]]", None),
+        ("8/10", None),
+        ('{"a":' * 100_000, None),
         ('{"correct": "yes", "mark": 5}', None),
         ('{"correct": true, "mark": 6}', None),
         ('{"correct": true, "mark": true}', None),
@@ -41,6 +47,12 @@ def test_another_attempt_differs_by_its_seed_alone():
 def test_a_mark_from_1_to_5_becomes_a_score_from_0_to_1_or_is_not_as_asked(text, score):
     opinion = judgement(text)
     assert (None if opinion is None else opinion.score) == score
+
+
+def test_a_reason_can_be_written_to_a_file():
+    opinion = judgement('{"reason": "so \\ud83d it is", "correct": true, "mark": 5}')
+    assert opinion is not None
+    assert opinion.reason == "so ? it is"
 
 
 def test_a_choice_is_one_of_the_three_words():

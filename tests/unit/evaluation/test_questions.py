@@ -1,6 +1,7 @@
 """Question sets of the user's own."""
 
 import json
+import unicodedata
 
 import pytest
 
@@ -54,11 +55,13 @@ def test_every_line_that_cannot_be_used_is_named_at_once(tmp_path):
         {"question": "Q", "choices": ["a", "a"], "key": 0},
         {"question": "Q", "choices": ["a", "b"], "key": 0, "reference": "b"},
         {"question": "Q", "reference": "x", "id": 3},
+        {"question": "Half a \ud83d?", "reference": "x"},
+        '{"question": ' + "[" * 100_000,
     )
     with pytest.raises(SourceError) as caught:
         own_items([path])
     lines = caught.value.message.splitlines()[1:]
-    assert [int(line.split(":")[1]) for line in lines] == [2, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    assert [int(line.split(":")[1]) for line in lines] == [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
     assert "is not JSON" in lines[0]
     assert "'anwser' is not known; known are question, reference" in lines[4]
     assert "0 to 1" in lines[6]
@@ -77,6 +80,12 @@ def test_a_question_that_is_there_twice_is_refused_and_one_about_another_text_is
         own_items([first, write(tmp_path / "second.jsonl", {**again, "context": "A well."}, again)])
 
 
+def test_an_accent_written_in_another_way_asks_the_same(tmp_path):
+    twice = [{"question": unicodedata.normalize(form, "Où est le café?"), "reference": "là"} for form in ("NFC", "NFD")]
+    with pytest.raises(SourceError, match=r"mine\.jsonl:2: asks the same"):
+        own_items([write(tmp_path / "mine.jsonl", *twice)])
+
+
 def test_more_complaints_than_a_screen_holds_are_counted(tmp_path):
     with pytest.raises(SourceError, match=r":20: is not JSON.*\nand 5 more$"):
         own_items([write(tmp_path / "mine.jsonl", *["no"] * 25)])
@@ -91,6 +100,8 @@ def test_a_line_ends_with_a_newline_alone_and_a_byte_order_mark_is_none_of_it(tm
 def test_a_file_that_is_not_there_or_empty_or_no_text_is_refused(tmp_path):
     with pytest.raises(SourceError, match="there is no file"):
         own_items([str(tmp_path / "absent.jsonl")])
+    with pytest.raises(SourceError, match="is a folder"):
+        own_items([str(tmp_path)])
     with pytest.raises(SourceError, match="holds no question"):
         own_items([write(tmp_path / "empty.jsonl", "")])
     (tmp_path / "latin.jsonl").write_bytes(b'{"question": "\xfc", "reference": "x"}\n')
