@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 TOKEN_VARIABLE = "NOTIFY_WEBHOOK_TOKEN"  # noqa: S105 - where it is, not what it is
@@ -48,6 +48,8 @@ def _attempt(url: str, body: Mapping[str, Any]) -> tuple[str | None, bool]:
     except HTTPError as error:
         error.close()
         return f"status {error.code}", error.code >= 500 or error.code in WORTH_ANOTHER_ATTEMPT
+    except URLError as error:
+        return getattr(error.reason, "strerror", None) or str(error.reason), True
     except (OSError, HTTPException) as error:
         return str(error) or type(error).__name__, True
     return None, False
