@@ -119,7 +119,7 @@ def _work(parameters: Parameters, survey: Survey) -> dict[str, str]:
         "dataset": f"about {knowledge:,} records for phase 1, {phase_2:,} for phase 2",
         "train_phase_1": _training(parameters, knowledge, parameters.train_epochs_phase_1),
         "train_phase_2": _training(parameters, phase_2, parameters.train_epochs_phase_2),
-        "eval_phase_1": f"asks both models {parameters.eval_num_samples} questions or more",
+        "eval_phase_1": f"asks both models {parameters.eval_num_samples:,} questions or more",
         "eval_final": _evaluation(parameters),
         "publish": f"pushes to {parameters.output_oci_model_uri}",
     }
@@ -147,11 +147,19 @@ def _training(parameters: Parameters, records: int, epochs: int) -> str:
 
 
 def _evaluation(parameters: Parameters) -> str:
-    own = own_items(parameters.eval_questions or ())
-    number = parameters.eval_num_samples + sum(not item.choices for item in own)
-    is_share = all(METRICS[name].scale is not Scale.UNIT for name in parameters.eval_metrics)
-    clear = clear_pass(number, parameters.eval_quality_threshold, is_share=is_share)
-    return f"asks the tuned model {number} questions or more; {clear}"
+    """Each metric grades either the questions with choices or the open ones."""
+    metrics, own = [METRICS[name] for name in parameters.eval_metrics], own_items(parameters.eval_questions or ())
+    asked = {
+        with_choices: parameters.eval_num_samples + sum(bool(item.choices) == with_choices for item in own)
+        for with_choices in {metric.wants_choices for metric in metrics}
+    }
+    deciding = [metric for metric in metrics if metric.decides]
+    clear = clear_pass(
+        min(asked[metric.wants_choices] for metric in deciding),
+        parameters.eval_quality_threshold,
+        is_share=all(metric.scale is Scale.SHARE for metric in deciding),
+    )
+    return f"asks the tuned model {sum(asked.values()):,} questions; {clear}"
 
 
 def clear_pass(number: int, threshold: float, *, is_share: bool) -> str:
@@ -159,9 +167,9 @@ def clear_pass(number: int, threshold: float, *, is_share: bool) -> str:
     needed = samples_for_clear_pass(threshold, is_share=is_share)
     if needed is None:
         return f"no number of them passes {threshold} clearly"
-    share = share_for_clear_pass(number, threshold)
-    if share is None or number < needed:
-        return f"too few to pass {threshold} clearly, which takes {needed}: raise eval_num_samples"
+    share = share_for_clear_pass(number, threshold, is_share=is_share)
+    if share is None:
+        return f"{number} are too few to pass {threshold} clearly, which takes {needed}: raise eval_num_samples"
     return f"{share:.0%} right answers pass {threshold} clearly"
 
 

@@ -5,6 +5,7 @@ Pure functions. Every interval is for 95%; every bootstrap is seeded, so that th
 
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -173,10 +174,18 @@ def samples_for_clear_pass(threshold: float, *, is_share: bool = True) -> int | 
     return max(1, math.ceil(needed - 1e-9))
 
 
-def share_for_clear_pass(n: int, threshold: float) -> float | None:
-    """The smallest share of `n` items that passes clearly; None where not even all of them do."""
-    right = next((right for right in range(n + 1) if wilson(right, n).low >= threshold), None)
-    return None if right is None else right / n
+def share_for_clear_pass(n: int, threshold: float, *, is_share: bool = True) -> float | None:
+    """The smallest share of right ones among `n` that passes clearly; None where not even all of them do.
+
+    `is_share`: by Wilson's interval; else by that of a mean, which of grades of 0 and 1 is Clopper and Pearson's.
+    """
+    if threshold <= 0:
+        return 0.0
+    if is_share:
+        right = bisect_left(range(n + 1), threshold, key=lambda right: wilson(right, n).low)
+    else:
+        right = _unlikely_from(n, threshold)
+    return right / n if right <= n else None
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -187,6 +196,19 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_value))
         adjusted[name] = largest
     return {name: adjusted[name] for name in p_values}
+
+
+def _unlikely_from(n: int, share: float) -> int:
+    """The smallest number that at most TAIL of all samples of `n` reach; n + 1 where there is none."""
+    if share >= 1:
+        return n + 1
+    chance = 0.0
+    for right in range(n, -1, -1):
+        ways = math.lgamma(n + 1) - math.lgamma(right + 1) - math.lgamma(n - right + 1)
+        chance += math.exp(ways + right * math.log(share) + (n - right) * math.log1p(-share))
+        if chance > TAIL + 1e-12:
+            return right + 1
+    return 0
 
 
 def _gain_interval(gains: Sequence[float]) -> Interval:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from instructlab_pipeline.evaluation.metrics import METRICS, Scale
 from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
 from instructlab_pipeline.params.kinds import Value, text_of
 from instructlab_pipeline.params.quantities import amount
@@ -70,9 +71,11 @@ def plain_http_is_idle(settings: Settings) -> str | None:
 
 def no_verdict_can_be_a_clear_pass(settings: Settings) -> str | None:
     threshold = _number(settings, "eval_quality_threshold")
-    samples = settings["eval_num_samples"]
-    needed = samples_for_clear_pass(threshold)
-    if needed is None or _number(settings, "eval_num_samples") >= needed:
+    samples, metrics = settings["eval_num_samples"], settings["eval_metrics"].value
+    is_share = not any(METRICS[name].scale is Scale.UNIT for name in (metrics if isinstance(metrics, tuple) else ()))
+    needed = samples_for_clear_pass(threshold, is_share=is_share)
+    has_others = settings["eval_questions"].value is not None
+    if needed is None or has_others or _number(settings, "eval_num_samples") >= needed:
         return None
     return (
         f"eval_num_samples={_shown(samples)} is too few to tell: at eval_quality_threshold={threshold} not even a "

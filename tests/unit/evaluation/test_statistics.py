@@ -233,6 +233,22 @@ def test_the_least_clear_share_is_clear_and_one_answer_less_is_not(n, threshold)
     assert wilson(right - 1, n).low < threshold
 
 
+@pytest.mark.parametrize(("n", "threshold"), [(17, 0.8), (100, 0.8), (30, 0.5), (400, 0.95)])
+def test_the_least_clear_share_of_a_mean_is_the_least_that_so_few_samples_would_reach(n, threshold):
+    def reached(least: int) -> float:
+        return sum(math.comb(n, k) * threshold**k * (1 - threshold) ** (n - k) for k in range(least, n + 1))
+
+    right = round(share_for_clear_pass(n, threshold, is_share=False) * n)
+    assert reached(right) <= 0.025 < reached(right - 1)
+
+
+def test_as_many_faultless_grades_as_a_clear_mean_takes_pass_and_one_less_does_not():
+    assert share_for_clear_pass(17, 0.8, is_share=False) == 1
+    assert share_for_clear_pass(16, 0.8, is_share=False) is None
+    assert share_for_clear_pass(5, 0.0, is_share=False) == 0
+    assert share_for_clear_pass(5, 1.0, is_share=False) is None
+
+
 def test_a_hundred_questions_pass_four_fifths_clearly_from_88_on_and_fifteen_never():
     assert share_for_clear_pass(100, 0.8) == 0.88
     assert share_for_clear_pass(15, 0.8) is None

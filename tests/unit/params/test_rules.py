@@ -34,7 +34,11 @@ def notices(**overrides):
             },
             "train_learning_rate=0.0001 (command line) has no effect",
         ),
-        ({"eval_num_samples": "15"}, "eval_num_samples=15 (command line) is too few to tell"),
+        ({"eval_num_samples": "16"}, "eval_num_samples=16 (command line) is too few to tell"),
+        (
+            {"eval_num_samples": "15", "eval_metrics": "accuracy"},
+            "eval_num_samples=15 (command line) is too few to tell",
+        ),
         (
             {"output_registry_insecure": "true", "output_oci_model_uri": "oci:runs/image:1"},
             "output_registry_insecure=true has no effect",
@@ -52,6 +56,12 @@ def notices(**overrides):
 def test_a_setting_that_does_nothing_or_not_what_it_says_gets_a_notice(overrides, start):
     (notice,) = notices(**overrides)
     assert notice.startswith(start)
+
+
+def test_enough_questions_get_no_notice():
+    assert notices(eval_num_samples="17") == []
+    assert notices(eval_num_samples="16", eval_metrics="accuracy,perplexity") == []
+    assert notices(eval_num_samples="1", eval_questions="a-hundred.jsonl") == []
 
 
 def test_for_training_pods_what_is_set_explicitly_wins():

@@ -17,10 +17,11 @@ def test_expected_calls_grow_with_the_items_and_include_every_step(kind):
 @pytest.mark.parametrize(
     ("number", "threshold", "is_share", "words"),
     [
-        (15, 0.8, True, "too few to pass 0.8 clearly, which takes 16"),
+        (15, 0.8, True, "15 are too few to pass 0.8 clearly, which takes 16"),
         (16, 0.8, True, "100% right answers pass 0.8 clearly"),
-        (16, 0.8, False, "too few to pass 0.8 clearly, which takes 17"),
-        (100, 0.8, False, "88% right answers pass 0.8 clearly"),
+        (16, 0.8, False, "16 are too few to pass 0.8 clearly, which takes 17"),
+        (100, 0.8, True, "88% right answers pass 0.8 clearly"),
+        (100, 0.8, False, "89% right answers pass 0.8 clearly"),
         (9, 0.0, False, "0% right answers pass 0.0 clearly"),
         (1000, 1.0, True, "no number of them passes 1.0 clearly"),
     ],
