@@ -59,9 +59,9 @@ def test_a_setting_that_does_nothing_or_not_what_it_says_gets_a_notice(overrides
 
 
 def test_enough_questions_get_no_notice():
-    assert notices(eval_num_samples="17") == []
-    assert notices(eval_num_samples="16", eval_metrics="accuracy,perplexity") == []
-    assert notices(eval_num_samples="1", eval_questions="a-hundred.jsonl") == []
+    assert not notices(eval_num_samples="17")
+    assert not notices(eval_num_samples="16", eval_metrics="accuracy,perplexity")
+    assert not notices(eval_num_samples="1", eval_questions="a-hundred.jsonl")
 
 
 def test_for_training_pods_what_is_set_explicitly_wins():
