@@ -3,12 +3,15 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 KEPT = ("PATH", "HOME", "TMPDIR", "TZ", "VIRTUAL_ENV", "SSL_CERT_FILE")
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
-settings.load_profile("untimed")
+# A busy machine is no failure, and what is drawn is the same in every run; `--hypothesis-profile=explore` draws anew.
+UNTIMED = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", UNTIMED)
+settings.register_profile("certain", UNTIMED, derandomize=True)
+settings.load_profile("certain")
 
 
 @pytest.fixture(scope="session", autouse=True)

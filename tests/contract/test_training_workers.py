@@ -194,7 +194,7 @@ def test_moments_of_8_bits_learn_as_much_and_resume_to_the_bit_on_any_number_of_
 
 
 def test_saves_keep_to_their_share_of_the_time(straight, material, tmp_path):
-    job, _ = run(training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e-4))
+    job, _ = run(training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e-9))
     told = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
     assert sum(line["kind"] == "saved" for line in told) == 1
     assert weights(job) == weights(straight[0])
@@ -308,10 +308,12 @@ def test_samples_that_make_the_loss_leap_stop_the_run_and_are_named(material, tm
 def test_each_step_tells_where_its_time_went(straight):
     job, _ = straight
     told = [json.loads(line) for line in job.telemetry.read_text().splitlines()]
-    step = next(line for line in told if line["kind"] == "step")
-    parts = [step[name] for name in ("data_s", "forward_backward_s", "wait_s", "optimizer_s")]
-    assert all(part > 0 for part in parts)
-    assert 0.5 * step["seconds"] < sum(parts) <= step["seconds"] + 0.001
+    steps = [line for line in told if line["kind"] == "step"]
+    parts = [[step[name] for name in ("data_s", "forward_backward_s", "wait_s", "optimizer_s")] for step in steps]
+    assert all(part > 0 for part in parts[0])
+    assert all(sum(its) <= step["seconds"] + 0.001 for step, its in zip(steps, parts, strict=True))
+    assert 0.5 * sum(step["seconds"] for step in steps) < sum(map(sum, parts))
+    step = steps[0]
     assert 0 <= step["idle_share"] < 1
     assert 0 < step["mfu"] < 1
     assert step["memory_bytes"] > 1 << 26

@@ -5,6 +5,7 @@ A blob that is there already is not sent.
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,7 +53,7 @@ READABLE_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-LEAVING_S = 0.25  # connections that were given up in the middle are closed in the loop's next turns
+LAST_TURNS = 5  # of the event loop, in which it hears that a connection has ended, and closes it
 MOST_PAGES = 1000
 PROOFS = "an image's proofs"
 UNSUPPORTED = NO_SUCH_METHOD | {BAD_REQUEST, 403}  # answers where a registry lacks what not every one has
@@ -75,7 +76,8 @@ async def connect(
     host = DOCKER_HUB_API if reference.registry == DOCKER_HUB else reference.registry
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
     base = f"{'http' if insecure else 'https'}://{host}"
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=0)
+    sockets = _Sockets()
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=0, socket_factory=sockets.made)
     try:
         async with aiohttp.ClientSession(
             timeout=timeout, connector=connector, proxy=_proxy(base), requote_redirect_url=False
@@ -91,9 +93,24 @@ async def connect(
             )
             await _knock(transport)
             yield Registry(transport)
-    except BaseException:
-        await asyncio.sleep(LEAVING_S)
-        raise
+    finally:
+        await sockets.hang_up()
+
+
+class _Sockets(list[socket.socket]):
+    def made(self, address: Any) -> socket.socket:
+        """For an address as `socket.getaddrinfo` gives it."""
+        family, kind, protocol, *_ = address
+        self.append(socket.socket(family, kind, protocol))
+        return self[-1]
+
+    async def hang_up(self) -> None:
+        """Whoever is not listened to any more would want to be heard out, and outlive the event loop."""
+        for each in self:
+            with suppress(OSError):  # it is closed
+                each.shutdown(socket.SHUT_RDWR)
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
 
 
 async def _knock(transport: Transport) -> None:

@@ -42,10 +42,10 @@ def test_the_formula_counts_the_matrix_products_that_torch_counts(tmp_path):
 
 
 def test_a_cpu_is_measured_in_a_moment():
-    started = time.perf_counter()
+    started = time.process_time()
     peak = peak_flops(CPU.device)
     assert peak > 1e8
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_the_first_name_in_the_table_that_fits_is_the_right_one():
