@@ -33,7 +33,13 @@ def dumped(*documents: Mapping[str, Any]) -> str:
     """YAML in the order of its keys, as a person would write it."""
     from yaml import SafeDumper, dump_all
 
-    return dump_all(documents, Dumper=SafeDumper, sort_keys=False, width=120, allow_unicode=True)
+    class InFull(SafeDumper):
+        """Writes what stands twice twice: people read no anchors."""
+
+        def ignore_aliases(self, _data: Any) -> bool:
+            return True
+
+    return dump_all(documents, Dumper=InFull, sort_keys=False, width=120, allow_unicode=True)
 
 
 def sectioned(text: str) -> str:
