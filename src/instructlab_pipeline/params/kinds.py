@@ -314,7 +314,7 @@ REMOTE_ENDPOINT = Kind(
 )
 KUBERNETES_NAME = Kind(
     name="Kubernetes name",
-    valid="lower-case letters, digits, '-' and '.', such as oci-registry-secret",
+    valid="lower-case letters, digits, '-' and '.', such as gp3-csi or oci-registry-secret",
     read=_unless(kubernetes.name_fault),
     schema={"type": "string", "maxLength": kubernetes.LONGEST_SUBDOMAIN, "pattern": f"^{kubernetes.SUBDOMAIN}$"},
 )
