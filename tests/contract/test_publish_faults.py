@@ -265,17 +265,17 @@ from instructlab_pipeline.publish.stage import run
 from instructlab_pipeline.stage import Context
 folder = Path(sys.argv[2])
 inputs = finished_run(folder / "run", uri=sys.argv[3])
-run(inputs, Context(folder=folder, cache=folder, events=Events(path=folder / "events.jsonl")))
+run(inputs, Context(folder=folder, cache=folder, events=Events()))
 """
-    uri, folder = f"{server.host}/org/killed:latest", tmp_path / "other"
-    argv = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(folder), uri]
-    pusher = subprocess.Popen(argv, start_new_session=True)
-    events = folder / "events.jsonl"
-    while not events.exists():
-        assert pusher.poll() is None
-        time.sleep(0.002)
-    os.kill(pusher.pid, signal.SIGKILL)
-    pusher.wait()
+    with flaky_proxy(port_of(server.host), [StallsAfter(12 << 20)]) as proxy:  # it cannot end before it is killed
+        argv = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(tmp_path / "other")]
+        pusher = subprocess.Popen([*argv, f"{proxy.host}/org/killed:latest"], start_new_session=True)
+        while proxy.faults:
+            assert pusher.poll() is None
+            time.sleep(0.01)
+        os.kill(pusher.pid, signal.SIGKILL)
+        assert pusher.wait() == -signal.SIGKILL
 
+    uri = f"{server.host}/org/killed:latest"
     facts = run(replace(finished, output_oci_model_uri=uri), context_in(tmp_path / "publish"))
     assert is_whole(server.host, "org/killed", facts["digest"], tmp_path / "layout")
