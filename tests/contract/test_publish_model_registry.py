@@ -88,6 +88,16 @@ def test_one_that_is_not_there_or_something_else_is_named(finished, images, tmp_
         publish(replace(finished, output_model_registry_url=other, output_model_version="0.3.0"), tmp_path / "b")
 
 
+@pytest.mark.parametrize("answer", [[1], {"items": ["text"]}, {"items": 1}])
+def test_answers_that_are_none_of_the_api_are_told_with_what_is_done(finished, tmp_path, answer):
+    with model_registry() as models:
+        models.artifacts = answer
+        inputs = replace(finished, output_model_registry_url=models.url, output_model_version="0.3.0")
+        with pytest.raises(ServiceError, match=f"the model registry {models.url} answers as none does") as caught:
+            publish(inputs, tmp_path / "p")
+    assert "the image itself is published" in caught.value.remedy
+
+
 def test_tokens_go_over_tls_only(monkeypatch):
     monkeypatch.setenv("MODEL_REGISTRY_TOKEN", " secret-token\n")
     assert adapter._authorization("http://registry") == {}

@@ -385,7 +385,7 @@ def test_a_key_with_a_password_is_opened_by_it(keys, monkeypatch):
         load_signer(f"{keys}/locked.pem")
     assert "COSIGN_PASSWORD" in caught.value.remedy
     monkeypatch.setenv("COSIGN_PASSWORD", "wrong")
-    with pytest.raises(UsageError, match="holds no private key that can be opened"):
+    with pytest.raises(UsageError, match="cannot be opened with the password in COSIGN_PASSWORD"):
         load_signer(f"{keys}/locked.pem")
     monkeypatch.setenv("COSIGN_PASSWORD", "s3")
     mine: Verifier = load_verifier(f"{keys}/mine.pub")
@@ -396,7 +396,7 @@ def test_a_key_in_a_variable_is_taken_from_there(keys, monkeypatch):
     monkeypatch.setenv("COSIGN_PRIVATE_KEY", Path(f"{keys}/mine.pem").read_text() + "\n")
     signature = load_signer("env://COSIGN_PRIVATE_KEY").sign(b"text")
     assert load_verifier(f"{keys}/mine.pub").accepts(b"text", signature)
-    with pytest.raises(UsageError, match="env://NOT_SET holds no private key"):
+    with pytest.raises(UsageError, match="no key is in the variable NOT_SET"):
         load_signer("env://NOT_SET")
 
 
@@ -418,9 +418,11 @@ def test_a_key_that_cosign_alone_reads_is_called_so(tmp_path):
 
 
 def test_who_verifies_is_asked_for_the_publishers_key_and_not_to_make_one(keys):
-    with pytest.raises(UsageError, match="holds no public key") as caught:
-        load_verifier(f"{keys}/mine.pem")
-    assert "the publisher's public key" in caught.value.remedy
+    (keys / "no.pub").write_text("none")
+    for name, complaint in {"mine.pem": "holds a private key", "no.pub": "no public key, as PEM has it"}.items():
+        with pytest.raises(UsageError, match=complaint) as caught:
+            load_verifier(f"{keys}/{name}")
+        assert "the publisher's public key" in caught.value.remedy
 
 
 def test_the_command_tells_the_chain_and_ends_with_the_right_code(finished, keys, tmp_path):

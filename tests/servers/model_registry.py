@@ -23,13 +23,17 @@ VALUES = {"MetadataStringValue": ("string_value", str), "MetadataDoubleValue": (
 
 @dataclass
 class ModelRegistry:
-    """`root` is the one version of the API that it has; `faults` are answered before anything else."""
+    """`root` is the one version of the API that it has; `faults` are answered before anything else.
+
+    `artifacts`: what it answers instead of a list of them.
+    """
 
     root: str
     token: str | None = None
     records: dict[str, dict[str, dict]] = field(default_factory=lambda: {kind: {} for kind in FIELDS})
     requests: list[str] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
+    artifacts: object = None
     url: str = ""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -101,6 +105,8 @@ class ModelRegistry:
 
     async def _artifacts(self, request: web.Request) -> web.Response:
         version = request.match_info["id"]
+        if self.artifacts is not None:
+            return web.json_response(self.artifacts)
         items = [item for item in self.records["model_artifacts"].values() if item["version"] == version]
         return web.json_response({"items": items, "pageSize": 0, "size": len(items), "nextPageToken": ""})
 

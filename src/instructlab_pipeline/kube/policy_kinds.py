@@ -116,7 +116,7 @@ def _choice(value: str, choices: Sequence[str]) -> str:
 
 def _model_name(value: str) -> str:
     return first_fault(
-        (f"{value}.size() > 128", quoted("is longer than 128 characters")),
+        (f"{value}.size() > {kinds.LONGEST_NAME}", quoted(f"is longer than {kinds.LONGEST_NAME} characters")),
         (finds(value, "^[.-]"), sentence(quoted("starts with "), in_quotes(f"{value}.charAt(0)"))),
         (finds(value, "/"), quoted("has a slash in it")),
         policy_uris.control_character(value),
@@ -130,6 +130,7 @@ def _text(value: str) -> str:
 def _semantic_version(value: str) -> str:
     form = kinds.SEMANTIC_VERSION_FORM
     return first_fault(
+        (f"{value}.size() > {kinds.LONGEST_NAME}", quoted(kinds.TOO_LONG_A_VERSION)),
         (matches(value, f"[vV]{form}"), quoted("starts with a v, which semantic versions do not")),
         (f"!{matches(value, form)}", quoted("is not a semantic version")),
     )

@@ -65,7 +65,8 @@ def image_fault(value: str) -> str:
 def base_image_fault(value: str) -> str:
     length = len("@sha256:") + 64
     bare = f"({finds(value, uris.IMAGE_DIGEST)} ? {value}.substring(0, {value}.size() - {length}) : {value})"
-    return bind("w", bare, image_fault("w"))
+    broken = f"({finds(value, uris.ANY_DIGEST)} && !{finds(value, uris.IMAGE_DIGEST)})"
+    return first_fault((broken, quoted(uris.NO_DIGEST)), otherwise=bind("w", bare, image_fault("w")))
 
 
 def endpoint_fault(value: str) -> str:
@@ -217,7 +218,11 @@ def _repository_fault() -> str:
     repository = "i.split(':')[0]"
     in_lower_case = matches(f"{repository}.lowerAscii()", uris.REPOSITORY)
     why = f"({in_lower_case} ? 'has capital letters in its repository' : 'has no valid repository')"
-    return first_fault((f"!{matches(repository, uris.REPOSITORY)}", why), otherwise=_tag_fault("i"))
+    return first_fault(
+        (f"!{matches(repository, uris.REPOSITORY)}", why),
+        (f"{repository}.size() > {uris.LONGEST_REPOSITORY}", quoted(uris.TOO_LONG_A_REPOSITORY)),
+        otherwise=_tag_fault("i"),
+    )
 
 
 def _tag_fault(value: str) -> str:

@@ -33,6 +33,8 @@ TRAINING_APIS = ("auto", "trainjob", "pytorchjob", "none")
 
 INTEGER_FORM = r"-?(?:0|[1-9][0-9]{0,18})"
 FLOAT_FORM = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+LONGEST_NAME = 128  # characters, of a model, and of its version, which becomes a tag
+TOO_LONG_A_VERSION = f"is longer than {LONGEST_NAME} characters, the most that an image's tag has"
 # The expression that semver.org suggests for version 2.0.0.
 SEMANTIC_VERSION_FORM = (
     r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)"
@@ -166,14 +168,16 @@ def _text_fault(text: str) -> str | None:
 
 def _model_name_fault(text: str) -> str | None:
     """The name also names a folder for the run."""
-    if len(text) > 128:
-        return "is longer than 128 characters"
+    if len(text) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} characters"
     if text[0] in ".-" or "/" in text:
         return f"starts with {text[0]!r}" if text[0] in ".-" else "has a slash in it"
     return _text_fault(text)
 
 
 def _version_fault(text: str) -> str | None:
+    if len(text) > LONGEST_NAME:
+        return TOO_LONG_A_VERSION
     if re.fullmatch(SEMANTIC_VERSION_FORM, text):
         return None
     if text[0] in "vV" and re.fullmatch(SEMANTIC_VERSION_FORM, text[1:]):
@@ -220,7 +224,7 @@ MODEL_NAME = Kind(
     name="String",
     valid="a name of at most 128 characters without slashes, such as instructlab-model",
     read=_unless(_model_name_fault),
-    schema={"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^/.-][^/]*$"},
+    schema={"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": "^[^/.-][^/]*$"},
 )
 TEXT = Kind(
     name="String", valid="a text of one line", read=_unless(_text_fault), schema={"type": "string", "minLength": 1}
@@ -229,7 +233,7 @@ SEMANTIC_VERSION = Kind(
     name="Semantic version",
     valid="MAJOR.MINOR.PATCH after semver.org, such as 1.2.0 or 1.2.0-rc.1",
     read=_unless(_version_fault),
-    schema={"type": "string", "pattern": f"^{SEMANTIC_VERSION_FORM}$"},
+    schema={"type": "string", "maxLength": LONGEST_NAME, "pattern": f"^{SEMANTIC_VERSION_FORM}$"},
 )
 SIZE = Kind(
     name="Quantity of bytes",

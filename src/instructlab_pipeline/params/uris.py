@@ -20,6 +20,10 @@ BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 # The grammar of github.com/distribution/reference.
 _REGISTRY = re.compile(rf"(?=localhost$|.*[.:]){HOST}(?::[0-9]{{1,5}})?")  # org/model would be on Docker Hub
 REPOSITORY = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+LONGEST_REPOSITORY = 255  # characters
+TOO_LONG_A_REPOSITORY = f"has a repository of more than {LONGEST_REPOSITORY} characters"
+ANY_DIGEST = r"@sha[0-9]+:"
+NO_DIGEST = "has a digest that is not sha256: and 64 hexadecimal digits"
 IMAGE_DIGEST = r"@sha256:[0-9a-f]{64}$"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 
@@ -83,6 +87,8 @@ def image_fault(text: str) -> str | None:
 
 def base_image_fault(text: str) -> str | None:
     """An image that is only read, which a digest may name."""
+    if re.search(ANY_DIGEST, text) and not re.search(IMAGE_DIGEST, text):
+        return NO_DIGEST
     return image_fault(re.sub(IMAGE_DIGEST, "", text))
 
 
@@ -112,7 +118,7 @@ def webhook_fault(text: str) -> str | None:
 
 def without_secrets(text: str) -> str:
     """The text with what may be a password, a token or a signature blotted out, to be shown in a complaint."""
-    text = re.sub(r"(?<=:)\S+@", "***@", text)
+    text = re.sub(r"(?<=:)\S+@(?!sha[0-9]+:)", "***@", text)
     return re.sub(r"(://[^\s?#]*[?#])\S+", r"\1***", text)
 
 
@@ -229,6 +235,8 @@ def _repository_fault(repository: str, tag: str | None) -> str | None:
     if re.fullmatch(REPOSITORY, repository) is None:
         in_lower_case = re.fullmatch(REPOSITORY, repository.lower()) is not None
         return "has capital letters in its repository" if in_lower_case else "has no valid repository"
+    if len(repository) > LONGEST_REPOSITORY:
+        return TOO_LONG_A_REPOSITORY
     return None if tag is None else _tag_fault(tag)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from instructlab_pipeline.errors import PipelineError, ServiceError
+from instructlab_pipeline.errors import PipelineError, ServiceError, boundary
 
 if TYPE_CHECKING:
     import aiohttp
@@ -23,6 +23,7 @@ TIMEOUT_S = 30.0
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.5  # doubled after each failure
 OK, CREATED, NOT_FOUND = 200, 201, 404
+AFTER_PUBLISHING = "see what the model registry's log says, then run again; the image itself is published"
 FORMAT = {"modelFormatName": "vLLM", "modelFormatVersion": "1"}
 
 
@@ -47,11 +48,13 @@ async def register(registration: Registration, url: str) -> None:
 
     url = url.rstrip("/")
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    answers = boundary(ServiceError, f"the model registry {url} answers as none does", remedy=AFTER_PUBLISHING)
     async with aiohttp.ClientSession(timeout=timeout, headers=_authorization(url)) as http:
-        api = _Api(http, url, await _root(http, url))
-        model = await _model(api, registration)
-        version = await _version(api, registration, model)
-        await _artifact(api, registration, version)
+        with answers:
+            api = _Api(http, url, await _root(http, url))
+            model = await _model(api, registration)
+            version = await _version(api, registration, model)
+            await _artifact(api, registration, version)
 
 
 async def _root(http: "aiohttp.ClientSession", url: str) -> str:
@@ -138,7 +141,7 @@ class _Api:
         if status in {401, 403}:
             remedy = f"set {TOKEN_VARIABLE} to a token that may register models"
         else:
-            remedy = "see what the model registry's log says; the image itself is published"
+            remedy = AFTER_PUBLISHING
         return ServiceError(
             f"the model registry {self.url} refused {what} (status {status}): {words[:200]}", remedy=remedy
         )
@@ -170,5 +173,5 @@ def _custom(properties: Mapping[str, str | float]) -> dict[str, dict[str, Any]]:
 
 def _id(record: Mapping[str, Any] | None) -> str:
     if record is None or not record.get("id"):
-        raise ServiceError("the model registry answered without an id", remedy="see what its log says")
+        raise ServiceError("the model registry answered without an id", remedy=AFTER_PUBLISHING)
     return str(record["id"])

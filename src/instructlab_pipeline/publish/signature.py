@@ -25,6 +25,7 @@ HOW_TO_MAKE_KEYS = (
     "`openssl pkey -in key.pem -pubout -out key.pub`"
 )
 WHICH_KEY = "name the file with the publisher's public key: PEM, on the curve P-256"
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _OF_COSIGN = re.compile(rb"BEGIN ENCRYPTED (SIGSTORE|COSIGN) PRIVATE KEY")  # `cosign generate-key-pair`
 
 
@@ -84,6 +85,8 @@ def load_signer(path: str) -> Signer:
             f"the signing key {path} is in a form that cosign alone reads",
             remedy=f"{HOW_TO_MAKE_KEYS}: cosign verifies with that key.pub as well",
         )
+    if _PRIVATE.search(content) is None:
+        raise _unusable(path, "private key, as PEM has it", HOW_TO_MAKE_KEYS)
     try:
         key = load_pem_private_key(content, password.encode() if password else None)
     except TypeError:
@@ -91,8 +94,9 @@ def load_signer(path: str) -> Signer:
         raise UsageError(
             f"the signing key {path} {word}", remedy=f"set {PASSWORD_VARIABLE} where there is one, and only there"
         ) from None
-    except ValueError as error:
-        raise _unusable(path, "private key that can be opened", HOW_TO_MAKE_KEYS, error) from None
+    except ValueError:
+        word = f"cannot be opened with the password in {PASSWORD_VARIABLE}" if password else "is damaged"
+        raise UsageError(f"the signing key {path} {word}", remedy=f"set {PASSWORD_VARIABLE} right") from None
     if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise _unusable(path, "private key on the curve P-256", HOW_TO_MAKE_KEYS)
     return Signer(key)
@@ -107,10 +111,13 @@ def load_verifier(path: str) -> Verifier:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+    content = _read(path, WHICH_KEY)
+    if _PRIVATE.search(content):
+        raise UsageError(f"{path} holds a private key, which is for signing", remedy=WHICH_KEY)
     try:
-        key = load_pem_public_key(_read(path, WHICH_KEY))
-    except ValueError as error:
-        raise _unusable(path, "public key", WHICH_KEY, error) from None
+        key = load_pem_public_key(content)
+    except ValueError:
+        raise _unusable(path, "public key, as PEM has it", WHICH_KEY) from None
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise _unusable(path, "public key on the curve P-256", WHICH_KEY)
     return Verifier(key)
@@ -170,13 +177,15 @@ def _pre_authentication(media_type: str, content: bytes) -> bytes:
 
 def _read(path: str, remedy: str) -> bytes:
     if path.startswith(IN_VARIABLE):
-        return os.environ.get(path.removeprefix(IN_VARIABLE), "").strip().encode()
+        variable = path.removeprefix(IN_VARIABLE)
+        if content := os.environ.get(variable, "").strip():
+            return content.encode()
+        raise UsageError(f"no key is in the variable {variable}, which {path} names", remedy=remedy)
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"the key {path} cannot be read: {error.strerror}", remedy=remedy) from None
 
 
-def _unusable(path: str, wanted: str, remedy: str, error: Exception | None = None) -> UsageError:
-    why = f" ({error})" if error else ""
-    return UsageError(f"{path} holds no {wanted}{why}", remedy=remedy)
+def _unusable(path: str, wanted: str, remedy: str) -> UsageError:
+    return UsageError(f"{path} holds no {wanted}", remedy=remedy)
