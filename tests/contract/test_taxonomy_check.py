@@ -207,7 +207,7 @@ def test_thousands_of_leaves_are_shared_among_processes(tmp_path, check):
 
 
 def test_diff_lists_what_was_added_changed_and_deleted_committed_or_not(taxonomy, diff):
-    names = ["again", "changed", "deleted", "gone", "same"]
+    names = ["again", "changed", "deleted", "gone", "kept", "linked", "same"]
     taxonomy.commit({f"compositional_skills/{name}/qna.yaml": skill_text() for name in names})
     base = taxonomy.git("rev-parse", "HEAD")
     taxonomy.git("tag", "start")
@@ -220,10 +220,13 @@ def test_diff_lists_what_was_added_changed_and_deleted_committed_or_not(taxonomy
     (leaf / "new/qna.yaml").write_text(skill_text())
     taxonomy.git("rm", "--quiet", "--cached", "compositional_skills/again/qna.yaml")
     (leaf / "again/qna.yaml").write_text(skill_text(task_description="Do it again."))
+    taxonomy.git("rm", "-r", "--quiet", "--cached", "compositional_skills/kept", "compositional_skills/linked")
+    (leaf / "linked/qna.yaml").unlink()
+    (leaf / "linked/qna.yaml").symlink_to("../same/qna.yaml")
     (leaf / "same/qna.yaml").chmod(0o755)
     expected = {
         "added": ["compositional_skills/added", "compositional_skills/new"],
-        "changed": ["compositional_skills/again", "compositional_skills/changed"],
+        "changed": [f"compositional_skills/{name}" for name in ("again", "changed", "linked")],
         "deleted": ["compositional_skills/deleted", "compositional_skills/gone"],
     }
     assert json.loads("\n".join(diff("start", "--json"))) == {"base": base, **expected}

@@ -1,6 +1,7 @@
 """Which leaves of a working tree differ from a commit: two trees compared, however long the history between them."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,7 @@ from instructlab_pipeline.taxonomy.git_url import parse
 from instructlab_pipeline.taxonomy.leaves import is_leaf_file
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS
 
-ADDED, DELETED = "A", "D"
+ADDED, CHANGED, DELETED = "A", "M", "D"  # git's marks; there are more kinds of change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +36,49 @@ def changes_since(folder: Path, base: str) -> Changes:
         SourceError: the folder is in no working tree, or there is no such commit.
     """
     commit = _commit(folder, base)
-    comparison = ["--no-renames", "--no-ext-diff", "--ignore-submodules", "--name-status", "-z", "--relative"]
-    status = dict(_pairs(_fields(folder, ["diff", *comparison, commit, "--", "."])))
-    for path in _fields(folder, ["ls-files", "--others", "--exclude-standard", "-z", "--", "."]):
-        status[path] = "M" if path in status else ADDED
+    status = _status(folder, commit)
     whole = any((folder / kind).is_dir() for kind in KINDS) or any(map(is_leaf_file, status))
     marks: dict[str, str] = {}
     for path, mark in status.items():
         if is_leaf_file(path) if whole else PurePosixPath(path).name == FILE_NAME:
-            marks[str(PurePosixPath(path).parent)] = mark
+            marks[_readable(str(PurePosixPath(path).parent))] = mark
     return Changes(
         base=commit,
         added=sorted(leaf for leaf, mark in marks.items() if mark == ADDED),
         changed=sorted(leaf for leaf, mark in marks.items() if mark not in {ADDED, DELETED}),
         deleted=sorted(leaf for leaf, mark in marks.items() if mark == DELETED),
     )
+
+
+def _status(folder: Path, commit: str) -> dict[str, str]:
+    """By path, how each file below `folder` differs; what the index does not know is looked up in the folder itself."""
+    status, blobs = {}, {}
+    for mark, blob, path in _compared(folder, commit):
+        status[path], blobs[path] = mark, blob
+    unknown = [*_fields(folder, ["ls-files", "--others", "--exclude-standard", "-z", "--", "."])]
+    again = [path for path in unknown if path in blobs]
+    same = _same(folder, {path: blobs[path] for path in again})
+    status |= dict.fromkeys(unknown, ADDED) | dict.fromkeys(again, CHANGED)
+    return {path: mark for path, mark in status.items() if path not in same}
+
+
+def _compared(folder: Path, commit: str) -> Iterator[tuple[str, str, str]]:
+    """Mark, blob in the commit and path of each file that the commit and the index, or the folder, have otherwise."""
+    options = ["--no-renames", "--no-ext-diff", "--ignore-submodules", "--raw", "--no-abbrev", "-z", "--relative"]
+    fields = _fields(folder, ["diff", *options, commit, "--", "."])
+    for about in fields:
+        _, _, blob, _, mark = about.split(" ")
+        yield mark, blob, next(fields)
+
+
+def _same(folder: Path, blobs: Mapping[str, str]) -> set[str]:
+    """The files that lie there with the content of these blobs."""
+    files = [path for path in blobs if not (folder / path).is_symlink() and "\n" not in path]
+    if not files:
+        return set()
+    names = "".join(f"{path}\n" for path in files)
+    found = _run(folder, ["hash-object", "--stdin-paths"], os.fsencode(names)).decode().split()
+    return {path for path, blob in zip(files, found, strict=True) if blob == blobs[path]}
 
 
 def _commit(folder: Path, base: str) -> str:
@@ -78,15 +107,13 @@ def _require_working_tree(folder: Path) -> None:
 
 
 def _fields(folder: Path, command: Sequence[str]) -> Iterator[str]:
-    output = _run(folder, command).decode(errors="backslashreplace")
-    return (field for field in output.split("\0") if field)
+    return (os.fsdecode(field) for field in _run(folder, command).split(b"\0") if field)
 
 
-def _pairs(fields: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """Path and status, from status and path."""
-    for mark in fields:
-        yield next(fields), mark
+def _readable(path: str) -> str:
+    """With bytes that are no UTF-8 escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _run(folder: Path, command: Sequence[str]) -> bytes:
-    return git(["--no-optional-locks", "-c", "core.fileMode=false", "-C", str(folder), *command])
+def _run(folder: Path, command: Sequence[str], given: bytes = b"") -> bytes:
+    return git(["--no-optional-locks", "-c", "core.fileMode=false", "-C", str(folder), *command], given=given)

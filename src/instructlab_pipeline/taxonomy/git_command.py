@@ -49,11 +49,17 @@ def asked(url: GitUrl, command: Sequence[str], *, folder: Path | None = None) ->
     raise AssertionError
 
 
-def git(command: Sequence[str], *, folder: Path | None = None, url: GitUrl | None = None) -> bytes:
+def git(command: Sequence[str], *, folder: Path | None = None, url: GitUrl | None = None, given: bytes = b"") -> bytes:
+    """What git prints; `given` is its input.
+
+    Raises:
+        GitFailure: it ended with an error.
+        SourceError: there is no git here.
+    """
     try:
         done = subprocess.run(
             argv(command, folder),
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             timeout=TIMEOUT_S,
             check=False,
