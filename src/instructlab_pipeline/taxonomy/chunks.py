@@ -3,6 +3,7 @@
 Tokens are counted with the student's own tokenizer, so that prompt, chunk, question and answer fit its sequence.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ CHUNK_SHARE = 0.5  # of the sequence; the other half is for the prompt, the ques
 MIN_CHUNK_TOKENS = 16
 WINDOW = 1 << 16  # characters; the splitter's time grows with the square of what it has at once
 LONGEST_TOKEN = 64  # characters, on average over a block; a longer block is cut without being counted
+SOLID_WINDOW = 1 << 13  # characters; without a space, it counts the whole window anew for each chunk
 ENDS = ("\n#", "\n\n", "\n", " ")  # where a window ends, the best first
+WITHOUT_SPACE = re.compile(r"[^ \n]+")
+BETWEEN_SENTENCES = re.compile(r".*[.!?\u3002\uff01\uff1f]", re.DOTALL)
+BEFORE_LETTER = re.compile(r".*[^\u200d](?=\w)", re.DOTALL)  # in no emoji, and before no accent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +136,37 @@ def _uncut(spans: Iterable[Span], blocks: Iterable[Span]) -> Iterator[Span]:
 def _windows(document: str) -> Iterator[Span]:
     """The document in parts of at most WINDOW characters, each ended where a chunk would likely end, too."""
     start = 0
-    while len(document) - start > WINDOW:
+    for solid_start, solid_end in _solid(document):
+        yield from _windows_with_spaces(document, start, solid_start)
+        yield from _windows_of_solid(document, solid_start, solid_end)
+        start = solid_end
+    yield from _windows_with_spaces(document, start, len(document))
+
+
+def _solid(document: str) -> Iterator[Span]:
+    """What is longer than a window may be without a space or a line's end."""
+    spans = (match.span() for match in WITHOUT_SPACE.finditer(document))
+    return ((start, end) for start, end in spans if end - start > SOLID_WINDOW)
+
+
+def _windows_with_spaces(document: str, start: int, end: int) -> Iterator[Span]:
+    while end - start > WINDOW:
         half = start + WINDOW // 2
-        ends = (document.rfind(end, half, start + WINDOW) for end in ENDS)
-        end = next((end + 1 for end in ends if end >= 0), start + WINDOW)
-        yield start, end
-        start = end
-    yield start, len(document)
+        ends = (document.rfind(sign, half, start + WINDOW) for sign in ENDS)
+        border = next(found + 1 for found in ends if found >= 0)
+        yield start, border
+        start = border
+    yield start, end
+
+
+def _windows_of_solid(document: str, start: int, end: int) -> Iterator[Span]:
+    while end - start > SOLID_WINDOW:
+        half, last = start + SOLID_WINDOW // 2, start + SOLID_WINDOW
+        found = BETWEEN_SENTENCES.match(document, half, last) or BEFORE_LETTER.match(document, half, last + 1)
+        border = found.end() if found else last
+        yield start, border
+        start = border
+    yield start, end
 
 
 def _paths(headings: Iterable[Heading], spans: Iterable[Span]) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.taxonomy.chunks import WINDOW, Chunker, capacity
+from instructlab_pipeline.taxonomy.chunks import SOLID_WINDOW, WINDOW, Chunker, capacity
 from servers.tiny_model import write_tiny_model
 
 BLOCKS = (
@@ -79,13 +79,30 @@ def test_a_table_longer_than_a_chunk_is_cut_between_its_rows(tokenizer_file):
 
 
 @pytest.mark.parametrize(
-    "part", ["word " * 11 + "\n", "## Heading\n\nText.\n\n", "| a | b |\n", "aB3/", "月亮是地球的卫星。"]
+    "part",
+    [
+        "word " * 11 + "\n",
+        "## Heading\n\nText.\n\n",
+        "| a | b |\n",
+        "aB3/",
+        "a" * 9000 + " ",
+        "\t",
+        "月亮是地球的卫星。",
+    ],
 )
 def test_a_long_document_is_cut_in_parts_with_nothing_lost(tokenizer_file, part):
     document = "# Title\n\n" + part * (WINDOW // len(part) + 10)
     chunks = list(Chunker(tokenizer_file, max_tokens=1000).chunks(document))
     assert_nothing_lost(document, chunks)
     assert all(0 < chunk.num_tokens <= 1000 for chunk in chunks)
+
+
+@pytest.mark.parametrize("sign", ["e\u0301\u0302", "月亮是地球的卫星。"])
+def test_what_has_no_spaces_is_cut_between_its_letters_and_sentences(tokenizer_file, sign):
+    document = sign * (3 * SOLID_WINDOW // len(sign))
+    chunks = list(Chunker(tokenizer_file, max_tokens=200).chunks(document))
+    assert_nothing_lost(document, chunks)
+    assert all(chunk.text == sign * (len(chunk.text) // len(sign)) for chunk in chunks)
 
 
 def test_a_chunk_knows_the_headings_above_it(tokenizer_file):
