@@ -6,13 +6,13 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.processes import die_with_parent
 from instructlab_pipeline.taxonomy.faults import Fault, errors
 from instructlab_pipeline.taxonomy.git import Checkout
-from instructlab_pipeline.taxonomy.leaves import OUTSIDE, colliding, is_leaf_file, misplaced, not_followed
+from instructlab_pipeline.taxonomy.leaves import OUTSIDE, colliding, folder_of, is_leaf_file, misplaced, not_followed
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, MAX_BYTES, read
 from instructlab_pipeline.taxonomy.tree import WHAT_IS_A_LEAF, leaf_files, no_file
 
@@ -68,7 +68,7 @@ def check_path(path: Path) -> Report:
             f"{error.filename} cannot be read: {error.strerror}", remedy="check who may read it"
         ) from error
     whole = any((path / folder).is_dir() for folder in KINDS)
-    found = [name for name in names if (is_leaf_file(name) if whole else PurePosixPath(name).name == FILE_NAME)]
+    found = [name for name in names if (is_leaf_file(name) if whole else name.rpartition("/")[2] == FILE_NAME)]
     if not found:
         raise SourceError(f"{path} holds no leaf", remedy=f"{WHAT_IS_A_LEAF}; is the path right?")
     taken = [name for name in found if stat.S_ISREG((path / name).lstat().st_mode)]
@@ -131,20 +131,21 @@ def _checked_batch(folder: Path, names: Sequence[str], above: Sequence[str]) -> 
 
 def _checked(folder: Path, name: str, above: Sequence[str]) -> Verdict:
     """`above`: the folders over `folder`, where they may tell what kind of leaf it is."""
-    shown = str(folder / name)
+    file = folder / name
+    shown = str(file)
     try:
-        with Path(shown).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
     except OSError as error:
         fault = Fault(path=shown, line=1, column=1, message=f"the file cannot be read: {error.strerror}")
-        return Verdict(leaf=str(PurePosixPath(name).parent), shown=shown, usable=False, faults=(fault,))
+        return Verdict(leaf=folder_of(name), shown=shown, usable=False, faults=(fault,))
     return _verdict(name, data, shown=shown, above=above)
 
 
 def _verdict(path: str, data: bytes, *, shown: str, above: Sequence[str]) -> Verdict:
-    folder = PurePosixPath(path).parent
-    qna = read(shown, data, folders=[*above, *folder.parts])
-    return Verdict(leaf=str(folder), shown=shown, usable=bool(qna.data), faults=qna.faults)
+    leaf = folder_of(path)
+    qna = read(shown, data, folders=[*above, *leaf.split("/")])
+    return Verdict(leaf=leaf, shown=shown, usable=bool(qna.data), faults=qna.faults)
 
 
 def _walk(folder: Path) -> tuple[list[str], list[str]]:

@@ -45,29 +45,34 @@ def read_leaves(contents: Iterable[tuple[str, bytes]]) -> tuple[list[Leaf], list
     leaves: list[Leaf] = []
     faults: list[Fault] = []
     for path, data in contents:
-        folder = PurePosixPath(path).parent
-        qna = read(path, data, folders=folder.parts)
+        folder = folder_of(path)
+        qna = read(path, data, folders=folder.split("/"))
         faults += qna.faults
         if qna.data:
-            leaves.append(_leaf(str(folder), qna))
+            leaves.append(_leaf(folder, qna))
     leaves.sort(key=lambda leaf: leaf.path)
     return leaves, [*faults, *colliding((leaf.path, leaf.qna.path) for leaf in leaves)]
 
 
 def is_leaf_file(path: str) -> bool:
     """A `qna.yaml` below one of the taxonomy's folders, in a folder of its own."""
-    parts = PurePosixPath(path).parts
+    parts = path.split("/")
     return len(parts) > 2 and parts[0] in KINDS and parts[-1] == FILE_NAME
+
+
+def folder_of(path: str) -> str:
+    """A dot for a file that lies in none, as paths have it."""
+    return path.rpartition("/")[0] or "."
 
 
 def misplaced(paths: Iterable[str]) -> Iterator[Fault]:
     """Files that look as if they were meant to be leaves."""
     for path in sorted(paths):
-        parts = PurePosixPath(path).parts
+        parts = path.split("/")
         if parts[-1] == FILE_NAME and not is_leaf_file(path):
             message = f"the file is left out: leaves lie below {', '.join(KINDS)}"
             yield Fault(path=path, line=1, column=1, message=message, code=OUTSIDE)
-        elif parts[0] in KINDS and parts[-1] != FILE_NAME and PurePosixPath(path).suffix in {".yaml", ".yml"}:
+        elif parts[0] in KINDS and parts[-1] != FILE_NAME and path.lower().endswith((".yaml", ".yml")):
             message = f"the file is left out: a leaf's file is named {FILE_NAME}"
             yield Fault(path=path, line=1, column=1, message=message, code="file-name")
 

@@ -9,6 +9,15 @@ import re
 from typing import Any
 
 import yaml
+from yaml.events import (
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
 
 # What libyaml and PyYAML read alike: no tabs, no line ends but newlines, nothing invisible.
 TEXT = re.compile("[\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]*")
@@ -20,6 +29,7 @@ BLOCK_STYLES = ("|", ">")
 BLOCK_HEADER = re.compile(r"[|>][-+]?\n")
 MAX_DEPTH = 6  # a knowledge leaf has 5 levels
 WHOLE_NUMBER = "tag:yaml.org,2002:int"
+RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers  # by the first character of an unquoted scalar
 
 
 class _NotPlainError(Exception):
@@ -58,13 +68,13 @@ class _Reader:
     def read(self) -> dict[str, Any]:
         self._next()  # the beginning of the stream
         document = self._next()
-        if not isinstance(document, yaml.DocumentStartEvent) or document.explicit:
+        if not isinstance(document, DocumentStartEvent) or document.explicit:
             raise _NotPlainError
         start = self._next()
-        if not isinstance(start, yaml.MappingStartEvent):
+        if not isinstance(start, MappingStartEvent):
             raise _NotPlainError
         value = self._mapping(start, MAX_DEPTH)
-        if self._next().explicit or not isinstance(self._next(), yaml.StreamEndEvent):
+        if self._next().explicit or not isinstance(self._next(), StreamEndEvent):
             raise _NotPlainError
         self._require_layout()
         return value
@@ -80,8 +90,8 @@ class _Reader:
     def _mapping(self, start: Any, depth: int) -> dict[str, Any]:
         _require_block(start, depth)
         mapping: dict[str, Any] = {}
-        while not isinstance(key := self._next(), yaml.MappingEndEvent):
-            if not isinstance(key, yaml.ScalarEvent):
+        while not isinstance(key := self._next(), MappingEndEvent):
+            if not isinstance(key, ScalarEvent):
                 raise _NotPlainError
             name = self._scalar(key)
             if not isinstance(name, str) or name in mapping:
@@ -92,25 +102,25 @@ class _Reader:
     def _below(self, key: Any, event: Any, depth: int) -> Any:
         """The value of `key`."""
         step = event.start_mark.column - key.start_mark.column
-        if isinstance(event, yaml.MappingStartEvent):
+        if isinstance(event, MappingStartEvent):
             self._mapping_steps.add(step)
-        elif isinstance(event, yaml.SequenceStartEvent):
+        elif isinstance(event, SequenceStartEvent):
             self._sequence_steps.add(step)
         return self._value(event, depth)
 
     def _sequence(self, start: Any, depth: int) -> list[Any]:
         _require_block(start, depth)
         items = []
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), SequenceEndEvent):
             items.append(self._value(event, depth - 1))
         return items
 
     def _value(self, event: Any, depth: int) -> Any:
-        if isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, ScalarEvent):
             return self._scalar(event)
-        if isinstance(event, yaml.MappingStartEvent):
+        if isinstance(event, MappingStartEvent):
             return self._mapping(event, depth)
-        if isinstance(event, yaml.SequenceStartEvent):
+        if isinstance(event, SequenceStartEvent):
             return self._sequence(event, depth)
         raise _NotPlainError
 
@@ -135,7 +145,7 @@ def _require_block(start: Any, depth: int) -> None:
 
 def _resolved(text: str) -> str | int:
     """An unquoted scalar: text unless YAML takes it for something else."""
-    for tag, pattern in yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ()):
+    for tag, pattern in RESOLVERS.get(text[:1], ()):
         if pattern.match(text):
             if tag == WHOLE_NUMBER and len(text) == 1:
                 return int(text)

@@ -187,14 +187,11 @@ def _doubts(value: Mapping[str, Any], kind: str, folders: Sequence[str]) -> Iter
 
 
 def _has_blank(value: Any) -> bool:
-    match value:
-        case str():
-            return value.isspace()
-        case list():
-            return any(map(_has_blank, value))
-        case dict():
-            return any(map(_has_blank, value.values()))
-    return False
+    if isinstance(value, str):
+        return value.isspace()
+    if isinstance(value, dict):
+        return any(map(_has_blank, value.values()))
+    return isinstance(value, list) and any(map(_has_blank, value))
 
 
 def _blank_texts(value: Any, path: shapes.Path = ()) -> Iterator[Complaint]:

@@ -1,6 +1,6 @@
 """What a `qna.yaml` must look like, version by version: the rules of InstructLab's schema 0.4.2 as a small table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
@@ -134,25 +134,25 @@ def _about_list(shape: List, value: Any, path: Path) -> Iterator[Complaint]:
     if len(value) < shape.min_items:
         message = f"{name_of(path)} has {len(value)} of the at least {shape.min_items} items that it needs"
         yield Complaint(path=path, message=message)
-    seen: list[Any] = []
+    seen: dict[Hashable, int] = {}
     for index, item in enumerate(value):
-        here, known = (*path, index), _comparable(item)
-        if shape.unique and known in seen:
-            yield Complaint(path=here, message=f"{name_of(here)} repeats number {seen.index(known) + 1}")
-        seen.append(known)
+        here = (*path, index)
+        if shape.unique and (first := seen.setdefault(_comparable(item), index)) != index:
+            yield Complaint(path=here, message=f"{name_of(here)} repeats number {first + 1}")
         yield from complaints(shape.of, item, here)
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: Any) -> Hashable:
     """Equal where JSON says so: to Python a boolean is a number, too."""
-    match value:
-        case bool():
-            return (bool, value)
-        case list() | tuple():
-            return [_comparable(item) for item in value]
-        case dict():
-            return {key: _comparable(item) for key, item in value.items()}
-    return value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return frozenset([(key, _comparable(item)) for key, item in value.items()])
+    if isinstance(value, list | tuple):
+        return (list, *map(_comparable, value))
+    if isinstance(value, set):
+        return frozenset(value)
+    return (bool, value) if isinstance(value, bool) else value
 
 
 def _about_record(shape: Record, value: Any, path: Path) -> Iterator[Complaint]:
