@@ -48,7 +48,7 @@ STAGES: tuple[Stage, ...] = (
         run=taxonomy.run,
         fingerprint=lambda inputs: taxonomy.fingerprint(inputs.sdg_repo_url, inputs.sdg_repo_revision),
         notices=lambda inputs: taxonomy.notices(inputs.sdg_repo_url, inputs.sdg_repo_revision),
-        version=4,
+        version=5,
     ),
     Stage(
         name="sdg",

@@ -108,6 +108,11 @@ def test_a_url_is_checked_at_the_revision_asked_for(taxonomy, check):
     assert (missing.returncode, "has no branch, tag or commit 'nothing'" in missing.stderr) == (3, True)
 
 
+def test_a_repository_without_a_working_tree_is_checked_at_its_head(taxonomy, check, tmp_path):
+    taxonomy.git("clone", "--quiet", "--bare", ".", str(tmp_path / "bare"))
+    assert check("bare").stdout == "1 leaf can be used, 0 errors, 0 warnings\n"
+
+
 def test_a_commit_without_leaves_says_where_some_lie(taxonomy, check):
     taxonomy.git("rm", "-q", LEAF)
     taxonomy.commit({"deep/taxonomy/compositional_skills/writing/qna.yaml": skill_text()})

@@ -1,6 +1,7 @@
 """Reading a taxonomy over every transport, with every kind of key, and whatever a repository holds."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -108,6 +109,20 @@ def test_a_commit_is_a_commit_however_it_is_written_and_nothing_else(taxonomy, c
         assert git.checkout(url, name, cache).commit == commit
     with pytest.raises(git.UnknownRevisionError):
         git.checkout(url, taxonomy.git("rev-parse", "HEAD^{tree}"), cache)
+
+
+def test_commits_are_numbered_by_sha_256_too(served, taxonomy, cache, monkeypatch):
+    folder = served / "sha256"
+    taxonomy.git("init", "--quiet", "--object-format=sha256", "--initial-branch=main", str(folder), inside=False)
+    commit = GitRepository(folder).commit({LEAF: "version: 3\n"})
+    monkeypatch.setenv("GIT_DEFAULT_HASH", "sha256")  # which is no matter of other repositories
+    with http_git(served) as server:
+        for name in ("main", commit, commit[:9]):
+            assert git.checkout(parse(f"{server.url}/sha256"), name, cache).commit == commit
+        assert paths(parse(f"{server.url}/taxonomy"), cache) == ([LEAF], [])
+        with pytest.raises(git.UnknownRevisionError):
+            paths(parse(f"{server.url}/taxonomy"), cache, commit)
+        assert paths(parse(f"{server.url}/taxonomy"), cache) == ([LEAF], [])
 
 
 def test_a_private_authority_is_trusted_when_git_is_told_to(served, taxonomy, cache, tmp_path, monkeypatch):
@@ -221,6 +236,27 @@ def test_a_damaged_cache_is_told_and_nothing_of_it_is_taken_for_whole(served, ta
         with pytest.raises(SourceError, match=r"the cached repository .* is damaged") as refusal:
             list(leaf_files(git.checkout(url, commit, cache))[0])
     assert str(next(cache.glob("*.git"))) in refusal.value.remedy
+
+
+def test_a_cache_that_was_killed_before_it_was_whole_is_begun_again(served, taxonomy, cache):
+    with http_git(served) as server:
+        url = parse(f"{server.url}/taxonomy")
+        assert paths(url, cache) == ([LEAF], [])
+        (folder,) = cache.glob("*.git")
+        shutil.rmtree(folder / "objects")
+        assert paths(url, cache) == ([LEAF], [])
+        (folder / "HEAD").write_text("")
+        with pytest.raises(SourceError, match=r"the cached repository .* is damaged"):
+            paths(url, cache)
+
+
+def test_git_s_own_configuration_is_told_where_it_is_broken(served, taxonomy, cache, tmp_path, monkeypatch):
+    (tmp_path / "gitconfig").write_text("[core\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_TRACE", "1")  # whose lines are no reasons
+    with http_git(served) as server, pytest.raises(SourceError, match="cannot be asked: bad config line 1") as refusal:
+        paths(parse(f"{server.url}/taxonomy"), cache)
+    assert "mend git's configuration" in refusal.value.remedy
 
 
 def _hashed(repository, kind, data):

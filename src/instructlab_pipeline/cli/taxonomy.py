@@ -70,13 +70,18 @@ def diff(path: Path, base: str, as_json: bool) -> None:
 
 def _report(place: str, revision: str | None) -> Report:
     """What lies there is checked as it lies there; what is to be had from git alone, at its commit."""
-    if Path(place).exists() and revision is None:
+    if revision is None and os.path.exists(place) and not _is_bare(Path(place)):  # noqa: PTH110 - as below
         return check_path(Path(place))
     url = parse_with_login(place, os.environ)
-    if url.local and not Path(url.address).exists():
+    if url.local and not os.path.exists(url.address):  # noqa: PTH110 - what is too long a name for Path is not there
         raise UsageError(f"there is no {place}", remedy="name a file, a folder, or the URL of a git repository")
     with tempfile.TemporaryDirectory() as cache:
         return check_commit(git.checkout(url, revision, Path(cache)))
+
+
+def _is_bare(folder: Path) -> bool:
+    """A repository without a working tree."""
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir()
 
 
 def _as_text(num_leaves: int, wrong: Sequence[Fault], doubtful: Sequence[Fault]) -> str:

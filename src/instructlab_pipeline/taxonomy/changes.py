@@ -107,7 +107,11 @@ def _require_working_tree(folder: Path) -> None:
 
 
 def _fields(folder: Path, command: Sequence[str]) -> Iterator[str]:
-    return (os.fsdecode(field) for field in _run(folder, command).split(b"\0") if field)
+    try:
+        output = _run(folder, command)
+    except GitFailure as failure:  # as where a clone lacks what its server is to give out
+        raise explained(str(failure), parse(str(folder.absolute()))) from failure
+    return (os.fsdecode(field) for field in output.split(b"\0") if field)
 
 
 def _readable(path: str) -> str:

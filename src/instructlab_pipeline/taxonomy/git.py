@@ -15,13 +15,15 @@ from pathlib import Path
 
 from instructlab_pipeline.errors import PipelineError, SourceError
 from instructlab_pipeline.taxonomy.git_command import GitFailure, argv, asked, environment, git
-from instructlab_pipeline.taxonomy.git_errors import DAMAGED, damaged
+from instructlab_pipeline.taxonomy.git_errors import damaged, explained, tells_of_damage
 from instructlab_pipeline.taxonomy.git_url import GitUrl
 
 FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.IGNORECASE)
 SHORT_COMMIT = re.compile(r"[0-9a-f]{7,63}", re.IGNORECASE)
+SHA_256_DIGITS = 64
 ALL_HISTORY = "2147483647"  # git's word for it
-HAS_NONE = "not our ref"  # upload-pack's answer, where it gives out any commit that it has
+# What is said where any commit would be given out; the second, where its commits have longer or shorter numbers.
+HAS_NONE = re.compile("not our ref|mismatched algorithms")
 SHORT_NAME = re.compile(r"^refs/(heads/|tags/|remotes/[^/]+/)?")
 NUM_NEAR = 3
 MAX_BLOB_BYTES = 64 << 20  # larger files stay on servers that can leave them out
@@ -126,14 +128,30 @@ def checkout(url: GitUrl, revision: str | None, cache: Path) -> Checkout:
     Raises:
         SourceError, ServiceError: as `commit_at`.
     """
-    folder = cache / f"{hashlib.sha256(url.address.encode()).hexdigest()[:32]}.git"
     commit = commit_at(url, revision)
+    kind = _hash_of(url, commit)
+    folder = cache / f"{hashlib.sha256(url.address.encode()).hexdigest()[:32]}{kind and f'-{kind}'}.git"
     with _held(folder):
-        if not (folder / "HEAD").exists():
-            git(["init", "--quiet", "--bare", "--", str(folder)])
+        if not (folder / "objects/info").exists():  # made last
+            _begin(url, folder, kind)
         if not (FULL_COMMIT.fullmatch(commit) and (_has(folder, commit) or _fetch_alone(url, commit, folder))):
             _fetch_all(url, folder)
         return Checkout(folder=folder, commit=_full_name(url, commit, folder))
+
+
+def _hash_of(url: GitUrl, commit: str) -> str:
+    """What the repository numbers its commits with; empty for SHA-1, which almost all do."""
+    whole = commit if FULL_COMMIT.fullmatch(commit) else next(iter(_references(url).values()), "")
+    return "sha256" if len(whole) == SHA_256_DIGITS else ""
+
+
+def _begin(url: GitUrl, folder: Path, kind: str) -> None:
+    """An empty repository, also where one was begun before."""
+    options = [f"--object-format={kind}"] if kind else []  # which older gits do not know
+    try:
+        git(["init", "--quiet", "--bare", *options, "--", str(folder)])
+    except GitFailure as failure:
+        raise explained(str(failure), url) from failure
 
 
 def _has(folder: Path, commit: str) -> bool:
@@ -154,7 +172,7 @@ def _fetch_alone(url: GitUrl, commit: str, folder: Path) -> bool:
     try:
         _fetch(url, ["--depth=1"], [commit], folder)
     except SourceError as error:
-        if isinstance(error.__cause__, GitFailure) and HAS_NONE in str(error.__cause__):
+        if isinstance(error.__cause__, GitFailure) and HAS_NONE.search(str(error.__cause__)):
             raise _unknown(url, commit) from error
         return False
     return True
@@ -166,8 +184,7 @@ def _fetch(url: GitUrl, options: list[str], wanted: list[str], folder: Path) -> 
     try:
         asked(url, ["fetch", "--quiet", "--no-tags", limit, *options, "--", url.address, *wanted], folder=folder)
     except PipelineError as error:
-        complaint = str(error.__cause__)
-        if DAMAGED.search(complaint) and "remote:" not in complaint:
+        if tells_of_damage(str(error.__cause__), folder):
             raise damaged(folder) from error
         raise
     finally:
@@ -186,7 +203,7 @@ def _full_name(url: GitUrl, commit: str, folder: Path) -> str:
     try:
         return git(["rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], folder=folder).decode().strip()
     except GitFailure as failure:
-        if DAMAGED.search(str(failure)):
+        if tells_of_damage(str(failure), folder):
             raise damaged(folder) from failure
         raise _unknown(url, commit) from failure
 
@@ -209,7 +226,10 @@ def _reference_names(revision: str | None) -> list[str]:
 
 def _unknown(url: GitUrl, revision: str | None) -> UnknownRevisionError:
     if revision is None:
-        return UnknownRevisionError(f"{url.shown} has no commit yet", remedy="commit to its default branch")
+        doubt = "" if url.local else ", or is no git repository"  # a web page answers like an empty one
+        return UnknownRevisionError(
+            f"{url.shown} has no commit yet{doubt}", remedy="check the URL, and that it is pushed"
+        )
     near = [] if SHORT_COMMIT.fullmatch(revision) else near_names(revision, _references(url))
     hint = f"; near it: {', '.join(near)}" if near else ""
     message = f"{url.shown} has no branch, tag or commit {revision!r}{hint}"

@@ -29,7 +29,13 @@ SAFE_ENVIRONMENT = {
 }
 SSH_COMMAND = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=20 -o ServerAliveCountMax=3"
 # git sets these for its hooks; they would lead our commands to another repository.
-FOREIGN_VARIABLES = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"})
+FOREIGN_VARIABLES = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "COMMON_DIR", "WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES"),
+        *("NAMESPACE", "SHALLOW_FILE", "GRAFT_FILE", "DEFAULT_HASH"),
+    )
+)
 
 
 class GitFailure(Exception):  # noqa: N818 - what git said, which `explained` makes an error of
@@ -85,7 +91,8 @@ def environment(url: GitUrl | None = None) -> dict[str, str]:
     safe = {"GIT_SSH_COMMAND": SSH_COMMAND, **ours, **SAFE_ENVIRONMENT}
     if url and url.authorization:
         place = urlsplit(url.address)
-        number = int(ours.get("GIT_CONFIG_COUNT") or 0)
+        count = ours.get("GIT_CONFIG_COUNT", "")
+        number = int(count) if count.isdecimal() else 0
         safe["GIT_CONFIG_COUNT"] = str(number + 1)
         safe[f"GIT_CONFIG_KEY_{number}"] = f"http.{place.scheme}://{place.netloc}/.extraHeader"
         safe[f"GIT_CONFIG_VALUE_{number}"] = f"Authorization: {url.authorization}"

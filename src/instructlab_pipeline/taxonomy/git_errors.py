@@ -8,6 +8,10 @@ from instructlab_pipeline.taxonomy.git_url import GitUrl
 
 # The first kind that matches counts. Servers word these in their own ways; the list grows with what people meet.
 UNTRUSTED = re.compile(r"certificate|SSL peer|CAfile|SSL CA cert", re.IGNORECASE)
+CONFIGURATION = re.compile(
+    r"bad (numeric |boolean )?config|bogus count|unknown error occurred while reading the config"
+)
+FULL = re.compile(r"No space left on device|Disk quota exceeded")
 STRANGE_HOST = re.compile(r"Host key verification failed", re.IGNORECASE)
 STRANGE_OWNER = re.compile(r"dubious ownership", re.IGNORECASE)
 WITHOUT_LOGIN = re.compile(r"could not read (Username|Password)|terminal prompts disabled", re.IGNORECASE)
@@ -16,10 +20,12 @@ REFUSED = re.compile(
 )
 MISSING = re.compile(
     r"not found|does not exist|does not appear to be a git repository|repository not exported|No such file|not a git"
-    r"|returned error: (404|410)|not our ref|unadvertised object|couldn't find remote ref|not a valid object",
+    r"|returned error: (404|410)|bad/illegal format|no path specified|mismatched algorithms"
+    r"|not our ref|unadvertised object|couldn't find remote ref|not a valid object",
     re.IGNORECASE,
 )
 REFUSALS = (
+    (CONFIGURATION, "cannot be asked", "mend git's configuration, or name a good file in GIT_CONFIG_GLOBAL"),
     (
         UNTRUSTED,
         "is not trusted",
@@ -57,10 +63,15 @@ def explained(complaint: str, url: GitUrl) -> PipelineError:
             return SourceError(f"{url.shown} {what}: {said}", remedy=remedy)
     if MISSING.search(complaint):
         return SourceError(f"{url.shown} cannot be found: {said}", remedy=_remedy_for_missing(url))
-    return ServiceError(
-        f"{url.shown} could not be fetched: {said}",
-        remedy="check the network and the server, then run the same command again",
-    )
+    first = "free some space" if FULL.search(complaint) else "check the network and the server"
+    return ServiceError(f"{url.shown} could not be fetched: {said}", remedy=f"{first}, then run the same command again")
+
+
+def tells_of_damage(complaint: str, folder: Path) -> bool:
+    """Whether what git could not read is the repository in `folder`, and not the one that it talks to."""
+    if "remote:" in complaint or FULL.search(complaint):
+        return False
+    return f"not a git repository: '{folder}'" in complaint or DAMAGED.search(complaint) is not None
 
 
 def damaged(folder: Path) -> SourceError:
@@ -83,6 +94,7 @@ def _last_words(complaint: str, url: GitUrl) -> str:
         return f"the server {given if url.authorization else 'asks for a name and a password, or a token'}"
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     kinds = [*(kind for kind, _, _ in REFUSALS), MISSING]
-    telling = [line for line in lines if any(kind.search(line) for kind in kinds)]
-    said = telling or [line for line in lines if line.startswith(PREFIXES)] or lines or ["no reason given"]
+    own = [line for line in lines if line.startswith(PREFIXES)]  # not what GIT_TRACE shows
+    telling = [line for line in (*own, *lines) if any(kind.search(line) for kind in kinds)]
+    said = telling or own or lines or ["no reason given"]
     return CREDENTIALS.sub(r"\1", PREFIX.sub("", said[0]))

@@ -5,6 +5,7 @@ would run as a command (`ext::`, a leading dash) is refused.
 """
 
 import base64
+import os
 import posixpath
 import re
 from collections.abc import Mapping
@@ -18,9 +19,10 @@ REMOTE_SCHEMES = ("https", "http", "ssh", "git")
 HTTP_SCHEMES = ("https", "http")
 USERNAME, PASSWORD = "GIT_USERNAME", "GIT_PASSWORD"  # environment variables
 ANY_NAME = "git"  # what servers want beside a token, which says itself whose it is
-HOST_AND_PATH = re.compile(r"(?:[\w.-]+@)?[\w.-]+:[^:]+")  # git's short form of ssh
-PLACE_AND_PATH = re.compile(r"([\w+.-]+://[^/]+|[^/:]+:|)(.*)")
+HOST_AND_PATH = re.compile(r"(?:[\w.-]+@)?(?:[\w.-]+|\[[\da-fA-F:.]+\]):[^:]+")  # git's short form of ssh
+PLACE_AND_PATH = re.compile(r"([\w+.-]+://[^/]+|[^/:\[]*\[[^\]]*\]:|[^/:]+:|)(.*)")
 HELPER = re.compile(r"[\w+.-]*::")
+CREDENTIALS = re.compile(r"//.*@")  # slashes in a password among them
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 REMEDY = f"use {', '.join(f'{scheme}://' for scheme in REMOTE_SCHEMES)} or file:PATH"
 
@@ -46,12 +48,14 @@ def parse(url: str) -> GitUrl:
     """
     if not url or url.startswith("-") or HELPER.match(url) or CONTROL.search(url):
         raise SourceError(f"{url!r} is not a git URL that we use", remedy=REMEDY)
-    parts = urlsplit(url)
+    parts = _parts(url)
     if parts.scheme == "file":
+        if parts.netloc not in {"", "localhost"}:
+            raise SourceError(f"{url} names another machine, {parts.netloc}", remedy="use file:///PATH")
         return GitUrl(address=_absolute(unquote(parts.path)), shown=url, local=True)
     if "://" in url:
         return _remote(parts)
-    if HOST_AND_PATH.fullmatch(url) and not Path(url).exists():
+    if HOST_AND_PATH.fullmatch(url) and not os.path.exists(url):  # noqa: PTH110 - a name may be too long for Path
         return GitUrl(address=url, shown=url)
     return GitUrl(address=_absolute(url), shown=url, local=True)
 
@@ -89,13 +93,29 @@ def parse_beside(url: str, base: GitUrl) -> GitUrl:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:  # ~somebody
+        raise SourceError(f"{path}: there is no such home folder", remedy="write the whole path") from error
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which alone looks at it
+    except ValueError as error:
+        shown = CREDENTIALS.sub("//", url)
+        raise SourceError(f"{shown} is no valid URL", remedy="check the host and the port, or brackets") from error
+    return parts
 
 
 def _remote(parts: SplitResult) -> GitUrl:
     user, _, host = parts.netloc.rpartition("@")
     if parts.scheme not in REMOTE_SCHEMES or not host or host.startswith("-") or user.startswith("-"):
         raise SourceError(f"{parts.scheme}://{host} is not a place that git is let go to", remedy=REMEDY)
+    if parts.query or parts.fragment:
+        message = f"{parts.scheme}://{host}{parts.path} goes on with a ? or a #, which names no repository"
+        raise SourceError(message, remedy=f"name the revision by itself, and a token in {PASSWORD}")
     name = user.partition(":")[0]
     keeps_name = name and parts.scheme == "ssh"
     path = parts.path.rstrip("/")  # so that one repository has one name

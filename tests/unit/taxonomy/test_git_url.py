@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ from instructlab_pipeline.taxonomy.git_url import parse, parse_beside
         "https://",
         "ssh://-oProxyCommand=touch/repo",
         "git://host/repo\nHost: other",
+        "https://[::1/repo",
+        "https://host:99999/repo",
+        "file://host/repo",
+        "~nobody-of-this-name/repo",
     ],
 )
 def test_what_git_would_run_is_refused(url):
@@ -26,11 +31,32 @@ def test_what_git_would_run_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://host/org/repo.git", "git://host:9418/repo", "ssh://git@host/repo", "git@host:org/repo.git"]
+    "url",
+    [
+        "https://host/org/repo.git",
+        "git://host:9418/repo",
+        "ssh://git@host/repo",
+        "git@host:org/repo.git",
+        "git@[::1]:repo",
+    ],
 )
 def test_a_remote_url_goes_to_git_as_it_is(url):
     parsed = parse(url)
     assert (parsed.address, parsed.shown, parsed.local, parsed.authorization) == (url, url, False, "")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:s3cret@[::1", "https://me:s3/cret@host/repo", "https://host/repo?token=s3cret"]
+)
+def test_what_is_secret_in_a_url_that_is_refused_is_not_told(url):
+    with pytest.raises(SourceError) as refusal:
+        parse(url)
+    assert not re.search("s3|cret", f"{refusal.value} {refusal.value.remedy}")
+
+
+def test_a_name_that_no_file_can_have_is_a_place_all_the_same():
+    assert parse("host:" + "x" * 5000).local is False
+    assert parse("x" * 5000).local is True
 
 
 def test_one_repository_has_one_address():
@@ -66,6 +92,7 @@ def test_a_path_counts_from_the_current_directory(url, address):
         ("https://host/org/taxonomy/", "../../other/documents", "https://host/other/documents"),
         ("https://host/org/taxonomy", "./documents", "https://host/org/taxonomy/documents"),
         ("git@host:org/taxonomy", "../documents", "git@host:org/documents"),
+        ("git@[::1]:org/taxonomy", "../documents", "git@[::1]:org/documents"),
         ("ssh://git@host/taxonomy", "../documents", "ssh://git@host/documents"),
         ("/srv/taxonomy", "../documents", "/srv/documents"),
         ("/srv/taxonomy", "./", "/srv/taxonomy"),
