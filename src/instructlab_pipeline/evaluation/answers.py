@@ -105,16 +105,16 @@ class Progress:
     """Tells how many of the wanted replies the journal holds, whenever it has grown."""
 
     def __init__(self, journal: Journal, wanted: Sequence[str], context: Context, *, name: str) -> None:
-        self._journal, self._wanted, self._context, self._name = journal, set(wanted), context, name
-        self._size = -1
+        self._journal, self._missing, self._context, self._name = journal, set(wanted), context, name
+        self._total, self._read = len(wanted), 0  # bytes
 
     def __call__(self) -> None:
-        size = self._journal.path.stat().st_size if self._journal.path.exists() else 0
-        if size == self._size:
+        keys, read = self._journal.keys_since(self._read)
+        if read == self._read:
             return
-        self._size = size
-        done = len(self._wanted & self._journal.replies().keys())
-        self._context.events.progress(self._name, done, len(self._wanted), unit="answers")
+        self._read = read
+        self._missing -= keys
+        self._context.events.progress(self._name, self._total - len(self._missing), self._total, unit="answers")
 
 
 def worker_environment(folder: Path) -> dict[str, str]:

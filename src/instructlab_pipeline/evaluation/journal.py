@@ -37,6 +37,16 @@ class Journal:
                     found.setdefault(key, reply)
         return found
 
+    def keys_since(self, offset: int) -> tuple[set[str], int]:
+        """The keys of the whole lines behind `offset`, and where the next line will begin."""
+        if not self.path.exists():
+            return set(), offset
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            lines, end, _ = file.read().rpartition(b"\n")
+        records = [_record(line) for line in lines.decode(errors="replace").split("\n")]
+        return {key for record in records for key in record}, offset + len(lines) + len(end)
+
     def add(self, replies: Mapping[str, Any]) -> None:
         self._append(dict(replies))
 

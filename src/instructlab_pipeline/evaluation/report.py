@@ -63,6 +63,9 @@ def facts(ending: Ending) -> Facts:
 
 def tell(ending: Ending, context: Context) -> None:
     """Each metric, and what a reader of its number alone would miss."""
+    answers = ending.comparison.evidence.tuned.texts.values()
+    if empty := sum(not answer for answer in answers):
+        _notice(context, f"{empty} of {len(answers)} answers of the tuned model are empty")
     for name, item in ending.comparison.scores.items():
         context.events.metric(name, item.tuned, base=item.base, interval=layout.interval_record(item.interval))
         if item.ungraded:

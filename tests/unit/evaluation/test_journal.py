@@ -22,6 +22,19 @@ def test_what_is_forgotten_can_be_answered_anew(tmp_path):
     assert journal.replies() == {"a": "1", "b": "other"}
 
 
+def test_what_is_new_is_read_without_what_came_before(tmp_path):
+    journal = Journal(tmp_path / "model.jsonl")
+    assert journal.keys_since(0) == (set(), 0)
+    journal.add({"a": "é", "b": "2"})
+    keys, offset = journal.keys_since(0)
+    assert (keys, offset) == ({"a", "b"}, journal.path.stat().st_size)
+    with journal.path.open("ab") as file:
+        file.write(b'{"torn')
+    assert journal.keys_since(offset) == (set(), offset)
+    journal.add({"c": "3"})
+    assert journal.keys_since(offset) == ({"c"}, journal.path.stat().st_size)
+
+
 def test_a_journal_torn_at_any_byte_loses_its_last_batch_only(tmp_path):
     journal = Journal(tmp_path / "model.jsonl")
     journal.add({"a": "é"})
