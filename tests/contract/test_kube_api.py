@@ -33,15 +33,15 @@ def test_changes_come_in_their_order_from_the_version_of_a_list(server, pods):
     version = pods(NAMESPACE).metadata.resource_version
     put(server, "one", "Running")
     put(server, "other", "Running", labels={"app": "theirs"})
-    told = []
-    for event in Watch().stream(
-        pods, NAMESPACE, label_selector="app=ours", resource_version=version, timeout_seconds=1, _request_timeout=30
-    ):
+    told, watch, patience = [], Watch(), {"timeout_seconds": 120, "_request_timeout": 120}
+    for event in watch.stream(pods, NAMESPACE, label_selector="app=ours", resource_version=version, **patience):
         told.append((event["type"], event["object"].metadata.name, event["object"].status.phase))
         if len(told) == 1:
             put(server, "two", "Pending")
         elif len(told) == 2:
             del server.objects["pods", "one"]
+        else:
+            watch.stop()
     assert told == [("MODIFIED", "one", "Running"), ("ADDED", "two", "Pending"), ("DELETED", "one", "Running")]
 
 
@@ -55,7 +55,7 @@ def test_a_version_that_was_forgotten_is_gone(server, pods, when):
     put(server, "one", "Running")
     if when == "before":
         server.expire()
-    watch = Watch().stream(pods, NAMESPACE, resource_version=version, timeout_seconds=20, _request_timeout=30)
+    watch = Watch().stream(pods, NAMESPACE, resource_version=version, timeout_seconds=120, _request_timeout=120)
     with pytest.raises(ApiException, match=r"Expired|410"):
         [server.expire() for _ in watch]
 

@@ -159,8 +159,8 @@ def test_a_quota_that_lets_no_pod_be_made_is_told(server, cluster, api):
 @APIS
 def test_a_job_that_a_queue_holds_back_is_waited_for(server, cluster, api):
     held = ended("Suspended", "Queued")
-    server.acts = [held, *[nothing] * 40, ended(api.succeeded)]
-    run(cluster, api, minutes=0.005)
+    server.acts = [held, *[nothing] * 150, ended(api.succeeded)]
+    run(cluster, api, minutes=1 / 60)
 
 
 @APIS

@@ -30,7 +30,7 @@ class CutsAfter:
 
 @dataclass(frozen=True)
 class StallsAfter:
-    """Nothing more is taken from the client, and nothing said, when it has sent more than so many bytes."""
+    """So many bytes of what the client sends are passed on, and no more, nor is more of it taken."""
 
     sent_bytes: int
 
@@ -119,6 +119,8 @@ class FlakyProxy:
             if isinstance(fault, DamagesAfter) and sent > fault.sent_bytes:
                 self.faults.pop(0)
                 chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
+            if isinstance(fault, StallsAfter):
+                chunk = chunk[: max(0, len(chunk) - sent + fault.sent_bytes)]  # however the client's bytes are cut
             upstream.write(chunk)
             await upstream.drain()
             if isinstance(fault, CutsAfter | StallsAfter) and sent > fault.sent_bytes:

@@ -28,7 +28,8 @@ from servers.loopback import HOST, free_port, process
 ACCESS_KEY = "test:tester"  # tempauth's account:user
 SECRET_KEY = "testing"
 DEVICE = "disk"
-TIMEOUT_S = 60
+TIMEOUT_S = 120
+PATIENCE_S = 60  # of its processes with each other: they give up after half a second, and a listing lacks what is there
 DOMAIN = "s3.test"  # below which a bucket is a host; nothing resolves it, see `named_hosts`
 PAGE = 40  # names that one request lists, so that few files show whether a client turns pages
 SWIFT_CONF = "[swift-hash]\nswift_hash_path_suffix = loopback\nswift_hash_path_prefix = loopback\n"
@@ -46,6 +47,10 @@ user = {user}
 swift_dir = {folder}
 devices = {folder}/devices
 mount_check = false
+conn_timeout = {patience_s}
+node_timeout = {patience_s}
+client_timeout = {patience_s}
+container_update_timeout = {patience_s}
 """
 STORAGE_PIPELINE = """
 [pipeline:main]
@@ -165,6 +170,7 @@ def _write_ring(folder: Path, kind: str, port: int) -> None:
 
 def _process(folder: Path, kind: str, module: str, port: int, pipeline: str) -> AbstractContextManager[Any]:
     configuration = folder / f"{kind}-server.conf"
-    defaults = DEFAULTS.format(host=HOST, port=port, user=getpass.getuser(), folder=folder)
+    place = {"host": HOST, "port": port, "folder": folder}
+    defaults = DEFAULTS.format(**place, user=getpass.getuser(), patience_s=PATIENCE_S)
     configuration.write_text(defaults + pipeline)
     return process([sys.executable, "-m", module, str(configuration)], port=port, log=folder / f"{kind}.log")
