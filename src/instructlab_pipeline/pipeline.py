@@ -34,12 +34,13 @@ from instructlab_pipeline.sdg.parts import VERSION as SDG_VERSION
 from instructlab_pipeline.stage import Context, Stage, key_of
 from instructlab_pipeline.taxonomy import stage as taxonomy
 from instructlab_pipeline.training import stage as training
+from instructlab_pipeline.training.families import PROVEN_FAMILIES
 
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="model",
         inputs=model.ModelInputs,
-        run=lambda inputs, context: model.run(inputs, context, schemes_of(inputs)),
+        run=lambda inputs, context: model.run(inputs, context, schemes_of(inputs), PROVEN_FAMILIES),
         fingerprint=lambda inputs: model.fingerprint(inputs.sdg_base_model, schemes_of(inputs)),
     ),
     Stage(

@@ -1,6 +1,7 @@
 """The model stage against a real S3 server and real folders."""
 
 import json
+import shutil
 
 import pytest
 
@@ -10,6 +11,7 @@ from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.model.source import wanted
 from instructlab_pipeline.model.stage import ModelInputs, fingerprint, run
+from instructlab_pipeline.pipeline import STAGES
 from instructlab_pipeline.stage import Context
 from servers.loopback import free_port
 from servers.s3_server import s3_server
@@ -65,6 +67,23 @@ def test_a_model_in_a_bucket_arrives_whole(s3, tiny, context, heard):
     assert facts["uri"] == URI
     assert facts["architecture"] == "LlamaForCausalLM"
     assert bytes_fetched(heard) == facts["size_bytes"] == sum(path.stat().st_size for path in tiny.iterdir())
+
+
+def test_tensors_for_which_training_has_no_use_are_told(tiny, tmp_path, context, heard):
+    folder = shutil.copytree(tiny, tmp_path / "two layers")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    run(ModelInputs(sdg_base_model=f"file:{folder}"), context)
+    (notice,) = [event["message"] for event in heard if event.get("name") == "notice"]
+    assert "model.layers.1.input_layernorm.weight and 8 more" in notice
+
+
+def test_the_pipeline_refuses_a_family_that_it_cannot_train_before_all_else(tiny, tmp_path, context):
+    folder = shutil.copytree(tiny, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+    with pytest.raises(SourceError, match="model_type 'gpt2'; training has been proven on gemma, "):
+        STAGES[0].run(ModelInputs(sdg_base_model=f"file:{folder}"), context)
 
 
 def test_an_unchanged_object_costs_no_download(s3, context, tmp_path, heard):

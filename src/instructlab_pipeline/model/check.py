@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from instructlab_pipeline.model.tensors import num_elements, read_header
+from instructlab_pipeline.model.tensors import LFS, LFS_TOLD, num_elements, read_header
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+ADAPTER = "adapter_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -21,6 +22,8 @@ Check = Callable[[], Iterator[str]]
 
 def missing_files(names: Collection[str]) -> list[str]:
     """Complaints to which the names alone give rise, before a byte is fetched."""
+    if ADAPTER in names and not {WEIGHTS, INDEX} & {*names}:
+        return [f"{ADAPTER} says that this is an adapter: merge it into its model, or take the model alone"]
     complaints = [f"{name} is missing" for name in NEEDED if name not in names]
     if WEIGHTS in names or INDEX in names:
         return complaints
@@ -29,13 +32,14 @@ def missing_files(names: Collection[str]) -> list[str]:
     return [*complaints, f"{WEIGHTS} is missing; weights in other formats, pickled ones above all, are not loaded"]
 
 
-def complaints(folder: Path, model_types: Collection[str]) -> list[str]:
+def complaints(folder: Path, model_types: Collection[str], families: Collection[str] | None = None) -> list[str]:
     """What is wrong in `folder`, one sentence each, beginning with the file's name.
 
-    `model_types`: the causal language models that can be trained.
+    `model_types`: the causal language models that transformers knows; `families`: which can be trained, if not all.
     """
+    families = model_types if families is None else families
     checks: list[Check] = [
-        partial(_check_config, folder, model_types),
+        partial(_check_config, folder, model_types, families),
         partial(_check_tokenizer, folder),
         partial(_check_template, folder),
         partial(_check_weights, folder),
@@ -61,7 +65,7 @@ def _tried(check: Check) -> Iterator[str]:
         yield str(error)
 
 
-def _check_config(folder: Path, model_types: Collection[str]) -> Iterator[str]:
+def _check_config(folder: Path, model_types: Collection[str], families: Collection[str]) -> Iterator[str]:
     config = read_config(folder)
     kind = config.get("model_type")
     if "auto_map" in config:
@@ -72,6 +76,8 @@ def _check_config(folder: Path, model_types: Collection[str]) -> Iterator[str]:
         yield f"{CONFIG} has quantization_config: what is quantized cannot be trained; take what it came from"
     if not isinstance(kind, str) or kind not in model_types:
         yield f"{CONFIG} has model_type {kind!r}, which transformers does not know as a causal language model"
+    elif kind not in families:
+        yield f"{CONFIG} has model_type {kind!r}; training has been proven on {', '.join(sorted(families))}"
 
 
 def _is_list_of_names(value: Any) -> bool:
@@ -126,9 +132,16 @@ def _read_object(folder: Path, name: str) -> dict[str, Any]:
         ValueError: it is none.
     """
     try:
-        value = json.loads((folder / name).read_bytes())
+        value = json.loads(_text((folder / name).read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004 - one kind of error for all files
     return value
+
+
+def _text(content: bytes) -> str:
+    """In UTF-8, the only encoding that transformers takes."""
+    if content.startswith(LFS):
+        raise ValueError(LFS_TOLD)
+    return content.decode()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.model.source import Entry
@@ -61,7 +61,10 @@ def folder_of(uri: str) -> Path:
     Raises:
         SourceError: the URI names another machine.
     """
-    parts = urlsplit(uri)
-    if parts.netloc not in {"", "localhost"}:
-        raise SourceError(f"{uri} names a machine, {parts.netloc}", remedy="write file:PATH or file:///PATH")
-    return Path(unquote(parts.path)).expanduser().absolute()
+    path = uri.removeprefix("file:")
+    if path.startswith("//"):
+        machine, slash, path = path[2:].partition("/")
+        path = slash + path
+        if machine not in {"", "localhost"}:
+            raise SourceError(f"{uri} names a machine, {machine}", remedy="write file:PATH or file:///PATH")
+    return Path(unquote(path)).expanduser().absolute()

@@ -15,7 +15,7 @@ from instructlab_pipeline.errors import ServiceError, SourceError
 from instructlab_pipeline.model.source import Entry
 
 HUB_URI = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?/?")
-KEY = "set HF_TOKEN to a token that may read it, and accept its licence on its page"
+KEY = "set HF_TOKEN to a token that may read it, or `hf auth login`, and accept its licence on its page"
 BUSY = 429
 
 
@@ -50,7 +50,6 @@ class HubSource:
                 revision=self._info.sha,
                 local_dir=folder,
                 endpoint=self._endpoint,
-                token=_token(),
                 tqdm_class=_silent_bar(advance),
             )
         return Path(path)
@@ -61,7 +60,7 @@ class HubSource:
         from huggingface_hub import HfApi
 
         with self._boundary():
-            api = HfApi(endpoint=self._endpoint, token=_token())
+            api = HfApi(endpoint=self._endpoint)
             return api.model_info(self._name, revision=self._revision, files_metadata=True)
 
     @contextmanager
@@ -76,7 +75,10 @@ class HubSource:
             message = f"{self._name} has no branch, tag or commit {self._revision}"
             raise SourceError(message, remedy="check what stands behind the @ in sdg_base_model") from error
         except errors.OfflineModeIsEnabled as error:
-            raise SourceError(f"{self.uri} cannot be read: HF_HUB_OFFLINE is set", remedy="unset it") from error
+            raise SourceError(
+                f"{self.uri} cannot be read: HF_HUB_OFFLINE is set",
+                remedy="unset it, or give a folder that is here as file:PATH",
+            ) from error
         except (errors.HfHubHTTPError, errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
             raise self._failed(error) from error
 
@@ -94,10 +96,6 @@ class HubSource:
 def _version(file: Any) -> str:
     """The digest of the content: of the file itself where it is large, of git's object where it is small."""
     return f"sha256:{file.lfs.sha256}" if file.lfs else f"git:{file.blob_id}"
-
-
-def _token() -> str | bool:
-    return os.environ.get("HF_TOKEN", "").strip() or False
 
 
 def _status(error: Exception) -> int:

@@ -8,7 +8,12 @@ from typing import Protocol, runtime_checkable
 from instructlab_pipeline.artifacts import digest_of
 from instructlab_pipeline.errors import SourceError
 
-OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl", ".pt", ".pth", ".tflite")
+SAFETENSORS = ".safetensors"
+OTHER_WEIGHTS = {
+    *(".bin", ".ckpt", ".data", ".gguf", ".h5", ".msgpack", ".npz", ".onnx"),
+    *(".onnx_data", ".ot", ".pkl", ".pt", ".pth", ".tflite"),
+}
+OWN_FORMAT = "consolidated"  # so begin weights a second time, in the names of their authors' own programs
 NO_DIGEST = "modified "  # so begins a version that says when, where there is nothing that says what
 
 
@@ -104,7 +109,8 @@ class ArchiveSource(Source, Protocol):
 
 
 def wanted(uri: str, entries: Iterable[Entry]) -> list[Entry]:
-    """The files that a model can need, by name: no hidden files, no code, no weights other than safetensors.
+    """The files that a model can need, by name: no hidden files, no code, and no weights but the safetensors beside
+    config.json.
 
     Raises:
         SourceError: a name leads out of the folder.
@@ -121,4 +127,6 @@ def _is_wanted(uri: str, name: str) -> bool:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise SourceError(f"{uri} lists a file named {name!r}, which leads out of its folder", remedy="rename the file")
-    return not any(part.startswith(".") for part in path.parts) and path.suffix not in {".py", *OTHER_WEIGHTS}
+    if any(part.startswith(".") for part in path.parts) or path.suffix in {".py", *OTHER_WEIGHTS}:
+        return False
+    return path.suffix != SAFETENSORS or (len(path.parts) == 1 and not name.startswith(OWN_FORMAT))

@@ -5,18 +5,19 @@ model.json  {uri, architecture, num_parameters, size_bytes}
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from instructlab_pipeline.artifacts import Facts, link_or_copy, write_atomically
 from instructlab_pipeline.errors import SourceError, UsageError
+from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
 from instructlab_pipeline.model.check import complaints, missing_files, num_parameters, read_config
 from instructlab_pipeline.model.folder import FolderSource
 from instructlab_pipeline.model.hub import HubSource
-from instructlab_pipeline.model.rehearsal import rehearse
+from instructlab_pipeline.model.rehearsal import assemble, rehearse
 from instructlab_pipeline.model.s3 import BucketSource
 from instructlab_pipeline.model.source import ArchiveSource, Entry, PieceSource, WholeSource, listing_digest, wanted
 from instructlab_pipeline.stage import Context
@@ -33,8 +34,15 @@ class ModelInputs:
     output_registry_insecure: bool = field(default=False, metadata={"keyed": False})
 
 
-def run(inputs: ModelInputs, context: Context, schemes: Mapping[str, Opener] = SCHEMES) -> Facts:
-    """Fetch, check, and lay the files into the stage's folder. `schemes` says who fetches which URIs.
+def run(
+    inputs: ModelInputs,
+    context: Context,
+    schemes: Mapping[str, Opener] = SCHEMES,
+    families: Collection[str] | None = None,
+) -> Facts:
+    """Fetch, check, and lay the files into the stage's folder.
+
+    `schemes` says who fetches which URIs; `families` the model types that can be trained, if not all.
 
     Raises:
         SourceError: there is no model, or none that can be fine-tuned: every reason at once.
@@ -47,8 +55,9 @@ def run(inputs: ModelInputs, context: Context, schemes: Mapping[str, Opener] = S
     if packed:
         entries = wanted(source.uri, FolderSource(f"file:{quote(str(folder))}").listing())
         _refuse(source.uri, missing_files({entry.name for entry in entries}))
-    _refuse(source.uri, complaints(folder, _model_types()))
+    _refuse(source.uri, complaints(folder, _model_types(), families))
     rehearse(source.uri, folder, read_config(folder))
+    _tell_useless(assemble(source.uri, folder), context.events)
     for entry in entries:
         target = context.folder / "files" / entry.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +105,13 @@ def _refuse(uri: str, complaints: Collection[str]) -> None:
             "\n".join(f"{uri}: {complaint}" for complaint in complaints),
             remedy="point sdg_base_model at a whole Hugging Face folder with safetensors weights and a chat template",
         )
+
+
+def _tell_useless(tensors: Sequence[str], events: Events) -> None:
+    if tensors:
+        others = f" and {len(tensors) - 1} more" if tensors[1:] else ""
+        message = f"training leaves out what config.json does not describe: {tensors[0]}{others}"
+        events.point("notice", message=message)
 
 
 def _model_types() -> Collection[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LENGTH_BYTES = 8
+LFS, LFS_TOLD = b"version https://git-lfs", "it is a pointer of Git LFS, for which `git lfs pull` brings the file"
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 BITS = {
     "F4": 4,
@@ -47,6 +48,8 @@ def _header_text(path: Path) -> bytes:
         start = file.read(LENGTH_BYTES)
         if len(start) < LENGTH_BYTES:
             raise ValueError("it has no header")
+        if start == LFS[:LENGTH_BYTES]:
+            raise ValueError(LFS_TOLD)
         (length,) = struct.unpack("<Q", start)
         text = file.read(min(length, MAX_HEADER_BYTES))
     if len(text) < length:

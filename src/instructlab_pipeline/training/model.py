@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from instructlab_pipeline.errors import SourceError, WorkerError, boundary
 from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import Batch, make_batch
+from instructlab_pipeline.training.families import PROVEN_FAMILIES
 from instructlab_pipeline.training.job import TrainingJob
 from instructlab_pipeline.training.kernels import use_liger
 from instructlab_pipeline.training.lora import attach, merged
@@ -20,25 +21,6 @@ from instructlab_pipeline.training.memory import IN_ONE_PIECE
 from instructlab_pipeline.training.recompute import recompute_layers
 from instructlab_pipeline.training.world import World
 
-# Families whose packed loss and gradients are tested to be those of the samples one by one.
-PROVEN_FAMILIES = (
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "granite",
-    "granitemoe",
-    "granitemoeshared",
-    "llama",
-    "mistral",
-    "mixtral",
-    "olmo2",
-    "olmo3",
-    "phi3",
-    "qwen2",
-    "qwen3",
-    "qwen3_moe",
-    "smollm3",
-)
 LEAK_TOLERANCE = 1e-6  # relative; the shapes are the same, so the sums are too
 _DTYPES = {
     "F64": torch.float64,

@@ -127,6 +127,32 @@ def test_an_unknown_model_type_is_refused(folder):
     assert "'lama'" in complaints(folder, TYPES)[0]
 
 
+def test_a_family_on_which_training_is_not_proven_is_refused(folder):
+    (complaint,) = complaints(folder, TYPES, {"granite", "mistral"})
+    assert complaint == "config.json has model_type 'llama'; training has been proven on granite, mistral"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_in_an_encoding_that_transformers_does_not_take_is_refused(folder, encoding):
+    (folder / "config.json").write_text((folder / "config.json").read_text(), encoding=encoding)
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith("config.json is not readable JSON")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_a_pointer_of_git_lfs_is_told_from_its_file(folder, name):
+    (folder / name).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 17000\n")
+    (complaint,) = complaints(folder, TYPES)
+    assert complaint.startswith(name)
+    assert "it is a pointer of Git LFS" in complaint
+
+
+@pytest.mark.parametrize("others", [set(), {"config.json", "tokenizer.json"}])
+def test_an_adapter_alone_is_refused_by_its_names(others):
+    (complaint,) = missing_files({"adapter_config.json", "adapter_model.safetensors", *others})
+    assert complaint.startswith("adapter_config.json says that this is an adapter")
+
+
 def test_a_model_without_chat_template_is_refused(folder):
     (folder / "chat_template.jinja").unlink()
     assert complaints(folder, TYPES)[0].startswith("chat_template.jinja is missing")

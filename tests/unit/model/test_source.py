@@ -12,10 +12,11 @@ def entries(*names):
 
 
 def test_only_files_that_a_model_needs_are_wanted():
-    listed = entries(
-        "model.safetensors", ".gitattributes", ".cache/x", "modeling.py", "original/consolidated.pth", "a.json"
-    )
-    assert [entry.name for entry in wanted("s3://b", listed)] == ["a.json", "model.safetensors"]
+    needed = ["a.json", "model.safetensors", "sub/b.json", "tokenizer.model"]
+    other = [".gitattributes", ".cache/x", "modeling.py", "original/consolidated.pth", "pytorch_model.bin"]
+    again = ["consolidated.safetensors", "onnx/model.onnx_data", "onnx/model.safetensors", "model-Q4_K_M.gguf"]
+    listed = entries(*other, *again, *needed)
+    assert [entry.name for entry in wanted("s3://b", listed)] == needed
 
 
 @pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/../../b"])
@@ -36,6 +37,8 @@ def test_the_digest_of_a_listing_follows_the_versions():
         ("file:/models/tiny", Path("/models/tiny")),
         ("file:///models/a%20b", Path("/models/a b")),
         ("file:models/tiny", Path.cwd() / "models/tiny"),
+        ("file:/models/what?/number#1", Path("/models/what?/number#1")),
+        ("file://localhost/models/tiny", Path("/models/tiny")),
         ("file:./models/tiny/", Path.cwd() / "models/tiny"),
     ],
 )

@@ -11,9 +11,9 @@ from instructlab_pipeline.errors import SourceError, WorkerError
 from instructlab_pipeline.training import attention
 from instructlab_pipeline.training.batch import make_batch
 from instructlab_pipeline.training.export import export
+from instructlab_pipeline.training.families import PROVEN_FAMILIES
 from instructlab_pipeline.training.loss import CHUNK, Head, summed_loss
 from instructlab_pipeline.training.model import (
-    PROVEN_FAMILIES,
     Student,
     adapt,
     beyond_positions,
