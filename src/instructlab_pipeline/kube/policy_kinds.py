@@ -15,7 +15,7 @@ from instructlab_pipeline.kube.cel import (
     sentence,
 )
 from instructlab_pipeline.kube.policy_quantities import size_fault
-from instructlab_pipeline.params import kinds
+from instructlab_pipeline.params import kinds, readers
 from instructlab_pipeline.params.kubernetes import LABEL, LONGEST_SUBDOMAIN, SUBDOMAIN
 
 # Where a mantissa that is not 0 cannot be told from 0, or is beyond all numbers.
@@ -31,14 +31,14 @@ def faults_of(kind: kinds.Kind, value: str) -> list[str]:
 def _integer(value: str, *more: tuple[str, str]) -> str:
     return first_fault(
         (matches(value, "-?0[0-9]+"), quoted("has zeros in front")),
-        (f"!{matches(value, kinds.INTEGER_FORM)}", quoted("is not an integer written in digits")),
+        (f"!{matches(value, readers.INTEGER_FORM)}", quoted("is not an integer written in digits")),
         (_is_beyond(value), quoted("is beyond 2^53 - 1, where JSON rounds integers")),
         *more,
     )
 
 
 def _is_beyond(value: str) -> str:
-    largest = kinds.LARGEST_INTEGER
+    largest = readers.LARGEST_INTEGER
     return f"({finds(value, '[0-9]{17}')} || int({value}) > {largest} || int({value}) < -{largest})"
 
 
@@ -52,7 +52,7 @@ def _whole_number(value: str) -> str:
 
 def _float(value: str, *more: tuple[str, str]) -> str:
     return first_fault(
-        (f"!{matches(value, kinds.FLOAT_FORM)}", quoted("is not a number")),
+        (f"!{matches(value, readers.FLOAT_FORM)}", quoted("is not a number")),
         (matches(value, _HUGE), quoted("is too large for a number")),
         (matches(value, _TINY), quoted("is too small to tell from 0")),
         *more,
@@ -89,7 +89,7 @@ def _paths(value: str) -> str:
 def _metrics(value: str) -> str:
     """The first name that is at fault says why."""
     names = f"{value}.split(',').map(n, n.trim())"
-    known = listed(kinds.METRICS)
+    known = listed(readers.METRICS)
     fault = first_fault(
         ("n == ''", quoted("has an empty name between its commas")),
         (f"!(n in {known})", sentence(quoted("names "), in_quotes("n"), quoted(", which is not a metric"))),
@@ -116,7 +116,7 @@ def _choice(value: str, choices: Sequence[str]) -> str:
 
 def _model_name(value: str) -> str:
     return first_fault(
-        (f"{value}.size() > {kinds.LONGEST_NAME}", quoted(f"is longer than {kinds.LONGEST_NAME} characters")),
+        (f"{value}.size() > {readers.LONGEST_NAME}", quoted(f"is longer than {readers.LONGEST_NAME} characters")),
         (finds(value, "^[.-]"), sentence(quoted("starts with "), in_quotes(f"{value}.charAt(0)"))),
         (finds(value, "/"), quoted("has a slash in it")),
         policy_uris.control_character(value),
@@ -128,9 +128,9 @@ def _text(value: str) -> str:
 
 
 def _semantic_version(value: str) -> str:
-    form = kinds.SEMANTIC_VERSION_FORM
+    form = readers.SEMANTIC_VERSION_FORM
     return first_fault(
-        (f"{value}.size() > {kinds.LONGEST_NAME}", quoted(kinds.TOO_LONG_A_VERSION)),
+        (f"{value}.size() > {readers.LONGEST_NAME}", quoted(readers.TOO_LONG_A_VERSION)),
         (matches(value, f"[vV]{form}"), quoted("starts with a v, which semantic versions do not")),
         (f"!{matches(value, form)}", quoted("is not a semantic version")),
     )

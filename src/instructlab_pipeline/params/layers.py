@@ -10,8 +10,8 @@ from typing import Any
 
 from instructlab_pipeline.errors import ParameterError
 from instructlab_pipeline.params.files import file_layer
-from instructlab_pipeline.params.kinds import Refusal, Value, nearest
 from instructlab_pipeline.params.places import Given, Layer, command_line_layer, environment_layer
+from instructlab_pipeline.params.readers import Refusal, Value, nearest
 from instructlab_pipeline.params.rules import Setting, notices_on
 from instructlab_pipeline.params.table import ALIASES, PARAMETERS, PROFILES, Parameter, Parameters
 from instructlab_pipeline.params.uris import without_secrets

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from instructlab_pipeline.evaluation.metrics import METRICS, Scale
 from instructlab_pipeline.evaluation.statistics import samples_for_clear_pass
-from instructlab_pipeline.params.kinds import Value, text_of
+from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.quantities import amount
+from instructlab_pipeline.params.readers import Value
 from instructlab_pipeline.params.uris import has_tag, is_layout
 
 

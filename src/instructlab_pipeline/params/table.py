@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from instructlab_pipeline.params import kinds
-from instructlab_pipeline.params.kinds import Kind, Value
+from instructlab_pipeline.params.kinds import Kind
+from instructlab_pipeline.params.readers import Value
 
 PROFILES = ("dev", "prod")
 
