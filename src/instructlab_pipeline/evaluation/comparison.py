@@ -124,10 +124,10 @@ def score_record(item: Score) -> dict[str, Any]:
         "ungraded": item.ungraded,
         "base": _rounded(item.base),
         "tuned": _rounded(item.tuned),
-        "interval95": interval_record(item.interval),
+        "interval95": _known(item, item.interval),
         "difference": {
             "value": _rounded(item.difference.value),
-            "interval95": interval_record(item.difference.interval),
+            "interval95": _known(item, item.difference.interval),
             "p_value": _rounded(item.difference.p_value),
         },
         "smallest_detectable_effect": None if effect is None else _rounded(effect),
@@ -155,6 +155,11 @@ def verdict_record(comparison: Comparison, verdict: Verdict, threshold: float) -
 
 def interval_record(interval: Interval) -> list[float]:
     return [_rounded(interval.low), _rounded(interval.high)]
+
+
+def _known(item: Score, interval: Interval) -> Sequence[float | None]:
+    """A grade of 0 to 1 has bounds; of a single perplexity nobody can say how far from it the next would be."""
+    return [None, None] if item.scale is Scale.PERPLEXITY and item.n == 1 else interval_record(interval)
 
 
 def _by_item(grades: Grades) -> dict[str, dict[str, float | None]]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from instructlab_pipeline.artifacts import Artifact, File, digest_of, read_jsonl
@@ -13,7 +15,7 @@ from instructlab_pipeline.evaluation.comparison import (
 )
 from instructlab_pipeline.evaluation.grading import Evidence, Responses
 from instructlab_pipeline.evaluation.items import Item
-from instructlab_pipeline.evaluation.metrics import chosen
+from instructlab_pipeline.evaluation.metrics import METRICS, Likelihood, chosen
 from instructlab_pipeline.evaluation.report import Ending, tell
 from instructlab_pipeline.evaluation.verdict import decide
 from instructlab_pipeline.events import Events
@@ -86,6 +88,31 @@ def test_rows_say_the_same_as_the_record():
     assert all(tuple(row) == CSV_COLUMNS for row in rows)
     assert [rows[1]["low95"], rows[1]["high95"]] == record["metrics"]["f1"]["interval95"]
     assert rows[2]["p_value"] == record["metrics"]["accuracy"]["leaves"]["x"]["difference"]["p_value"]
+
+
+def test_a_single_perplexity_has_no_interval():
+    items = [Item(id=name, leaf=name[0], question="Q?", context=None, reference="r") for name in ("x1", "x2", "y1")]
+    base, tuned = (
+        Responses(references={item.id: Likelihood(nats=-nats - place, tokens=2) for place, item in enumerate(items)})
+        for nats in (4.0, 3.0)
+    )
+    compared = Comparison(
+        evidence=Evidence(items=items, base=base, tuned=tuned), metrics={"perplexity": METRICS["perplexity"]}
+    )
+    overall, *leaves = metrics_rows(compared)
+    assert overall["low95"] < overall["tuned"] < overall["high95"]
+    ends = ("low95", "high95", "difference_low95", "difference_high95")
+    assert [[row[end] is None for end in ends] for row in leaves] == [[False] * 4, [True] * 4]
+    assert leaves[1]["difference"] < 0
+
+
+def test_empty_answers_of_the_tuned_model_are_told(tmp_path):
+    compared = comparison()
+    silent = replace(compared, evidence=replace(compared.evidence, tuned=Responses(texts={"1": "", "2": "", "3": "x"})))
+    ending = Ending(comparison=silent, verdict=decide(silent.scores, 0.5), threshold=0.5)
+    tell(ending, Context(folder=tmp_path, cache=tmp_path, events=Events(path=tmp_path / "events.jsonl")))
+    notices = [event["message"] for event in read_jsonl(tmp_path / "events.jsonl") if event["name"] == "notice"]
+    assert "2 of 3 answers of the tuned model are empty" in notices
 
 
 def test_the_verdict_names_each_metric_with_its_interval_and_threshold():
