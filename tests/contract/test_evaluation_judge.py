@@ -1,6 +1,7 @@
 """The evaluation with a judge, and with a candidate that is served: real HTTP on loopback, scripted replies."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -256,6 +257,49 @@ def test_a_served_candidate_answers_once_and_for_these_weights_alone(context, tm
         assert served_answers(tuned, address, tasks, settings, context).made == 0
         other = replace(tuned, files={"model.safetensors": "2"})
         assert served_answers(other, address, tasks, settings, context).made == 9
+
+
+class Odd(TeacherServer):
+    """Answers every question with `status`, `headers` and `body`."""
+
+    status, headers, body = 200, {}, ""
+
+    async def _answer(self, request, asked, digest):
+        return web.Response(status=self.status, headers=self.headers, text=self.body)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "words"),
+    [
+        (200, {}, '{"error": {"message": "still loading"}}', "other than a chat completion: .*still loading"),
+        (200, {}, '{"choices": [{"message": {"content": 5}}]}', "other than a chat completion"),
+        (200, {}, "", "other than a chat completion"),
+        (307, {"Location": "https://elsewhere.example/v1"}, "", "answered 307: go to https://elsewhere.example/v1"),
+        (404, {}, '{"error": {"message": "no such model"}}', "answered 404: .*no such model.*eval_candidate_model"),
+        (429, {}, '{"error": {"code": "insufficient_quota"}}', "answered 429: .*raise the quota"),
+    ],
+)
+def test_a_server_that_answers_oddly_is_quoted(context, tmp_path, status, headers, body, words):
+    task = Task(messages=[{"role": "user", "content": "Who?"}])
+    tuned = Candidate(stage="train_phase_2", folder=tmp_path, files={})
+    with Odd() as server:
+        server.status, server.headers, server.body = status, headers, body
+        with pytest.raises(ServiceError) as caught:
+            served_answers(tuned, at(server, "candidate"), [task], Settings(max_new_tokens=4, batch_size=1), context)
+    assert re.search(words, f"{caught.value.message} {caught.value.remedy}")
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"), [(None, ""), ([{"type": "text", "text": "To "}, {"type": "text", "text": "go"}], "To go")]
+)
+def test_an_answer_may_come_in_parts_or_be_none(context, tmp_path, content, answer):
+    task = Task(messages=[{"role": "user", "content": "Who?"}])
+    tuned = Candidate(stage="train_phase_2", folder=tmp_path, files={})
+    with Odd() as server:
+        server.body = json.dumps({"choices": [{"message": {"content": content}}]})
+        settings = Settings(max_new_tokens=4, batch_size=1)
+        found = served_answers(tuned, at(server, "candidate"), [task], settings, context)
+    assert list(found.known.values()) == [answer]
 
 
 def test_a_served_candidate_that_refuses_a_question_is_an_error_with_its_words(context, tmp_path):

@@ -205,7 +205,8 @@ async def _exchange(client: HttpClient, address: Address, path: str, body: bytes
 def _content(answer: Answer, address: Address, where: str) -> bytes:
     if answer.status == 200:
         return answer.content
-    status, said = answer.status, " ".join(answer.content.decode(errors="replace").split())[:300]
+    status = answer.status
+    said = f"go to {answer.header('Location')}" if 300 <= status < 400 else _said(answer.content)
     if status in OWN_FAULT:
         raise RefusedError(said)
     if status >= 500 or (status in PASSING and "insufficient_quota" not in said):
@@ -214,12 +215,19 @@ def _content(answer: Answer, address: Address, where: str) -> bytes:
     raise ServiceError(f"the {address.role} at {where} answered {status}: {said}", remedy=_remedy(address, status))
 
 
+def _said(content: bytes) -> str:
+    """The beginning of a body, in one line."""
+    return " ".join(content.decode(errors="replace").split())[:300]
+
+
 def _text(content: bytes) -> str:
+    """The message of a chat completion: a text, parts of one, or null for none."""
     try:
-        text = str(json.loads(content)["choices"][0]["message"]["content"] or "")
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise TroubleError("it answered something other than a chat completion") from error
-    return text.encode(errors="replace").decode()  # half of a surrogate pair cannot be written to any file
+        message = json.loads(content)["choices"][0]["message"]["content"]
+        text = "".join(part["text"] for part in message) if isinstance(message, list) else message or ""
+        return text.encode(errors="replace").decode()  # half of a surrogate pair cannot be written to any file
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise TroubleError(f"it answered something other than a chat completion: {_said(content)}") from error
 
 
 def _retry_after_s(answer: Answer) -> float:
@@ -232,6 +240,8 @@ def _retry_after_s(answer: Answer) -> float:
 def _remedy(address: Address, status: int) -> str:
     if status in (401, 403):
         return f"set {address.role.upper()}_API_KEY to a key that this endpoint takes"
+    if status in PASSING:
+        return "raise the quota of this account, or use the key of another one"
     return f"check {address.parameter} (it often ends in /v1) and eval_{address.role}_model"
 
 
