@@ -211,7 +211,7 @@ def test_a_token_service_that_refuses_the_login_is_quoted(finished, tokens, tmp_
 
 
 def test_a_connection_that_stalls_is_given_up_for_another(finished, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(transport, "SILENCE_S", 1.0)
+    monkeypatch.setattr(transport, "SILENCE_S", 2.0)
     with flaky_proxy(port_of(server.host), [StallsAfter(12 << 20)]) as proxy:
         inputs = replace(finished, output_oci_model_uri=f"{proxy.host}/org/stalls:latest")
         facts = run(inputs, context_in(tmp_path / "publish"))

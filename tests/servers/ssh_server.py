@@ -5,6 +5,7 @@ with ssh_server(folder) as server:
 """
 
 import getpass
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     (folder / "known_hosts").write_text(f"[{HOST}]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "sshd_config").write_text(_config(folder, port))
     log = folder / "sshd.log"
-    Path("/run/sshd").mkdir(exist_ok=True)  # where its unprivileged part is locked in, if it was started by root
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where its unprivileged part is locked in
     with process([PROGRAM, "-D", "-e", "-f", str(folder / "sshd_config")], port=port, log=log):
         yield SshServer(
             url=f"ssh://{getpass.getuser()}@{HOST}:{port}",
