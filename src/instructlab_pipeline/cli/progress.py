@@ -5,13 +5,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from instructlab_pipeline.events import Listener, duration
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
 LINE_INTERVAL_S = 10.0
+FIELDS = ("amounts", "rate", "left")  # what stands behind a bar
+BAR_WIDTH = 12  # at least: with what stands beside it, a line fits into 80 columns
+BESIDE_THE_BAR = 75
 
 
 @contextmanager
@@ -76,7 +82,7 @@ class Teller:
 
 def _progress_words(event: dict[str, Any], rate: float) -> str:
     done, total, unit = event["done"], event["total"], event["unit"]
-    words = [f"{amount(done, unit)} of {amount(total, unit)}", _rate_words(rate, unit), _busy_words(event)]
+    words = [amounts(done, total, unit), _rate_words(rate, unit), _busy_words(event)]
     left_s = _left_s(event, rate)
     if left_s is not None:
         words.append(f"about {duration(left_s)} left")
@@ -95,7 +101,11 @@ def _busy_words(event: dict[str, Any]) -> str:
     """How well an endpoint is used, where the event tells."""
     if "busy" not in event:
         return ""
-    return f"endpoint {event['busy']:.0%} busy with {event['calls_per_s']:.1f} calls/s"
+    return f"endpoint {_busy_share(event)} with {event['calls_per_s']:.1f} calls/s"
+
+
+def _busy_share(event: dict[str, Any]) -> str:
+    return f"{event['busy']:.0%} busy" if "busy" in event else ""
 
 
 def _rate_words(rate: float, unit: str) -> str:
@@ -105,60 +115,72 @@ def _rate_words(rate: float, unit: str) -> str:
 @contextmanager
 def _bars() -> Iterator[Listener]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[amounts]}"),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[left]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    tasks: dict[str, TaskID] = {}
-    teller = Teller(say=lambda line: progress.console.print(line, highlight=False, markup=False), show_progress=False)
+    console = Console(stderr=True)
+    bar = BarColumn(bar_width=max(BAR_WIDTH, console.width - BESIDE_THE_BAR))
+    texts = [TextColumn(f"{{task.fields[{name}]}}") for name in FIELDS]
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), bar, *texts, console=console, transient=True
+    ) as progress:
+        yield Bars(progress=progress).hear
 
-    paces: dict[str, Pace] = {}
 
-    def begin(name: str) -> None:
-        if name not in tasks:
-            tasks[name] = progress.add_task(name, total=None, amounts="", rate="", left="")
+@dataclass(kw_only=True)
+class Bars:
+    """A bar for each piece of work that goes on; what ends, and all that is only said, becomes a line above them."""
 
-    def show(event: dict[str, Any]) -> None:
-        now, name, done, unit = time.monotonic(), event["name"], event["done"], event["unit"]
-        begin(name)
-        rate = paces.setdefault(name, Pace(seen_at=now, first_done=done, said_at=now)).rate(done, now)
-        left_s = _left_s(event, rate)
-        progress.update(
-            tasks[name],
-            completed=done,
-            total=event["total"],
-            amounts=f"{amount(done, unit)} of {amount(event['total'], unit)}",
-            rate=", ".join(filter(None, [_rate_words(rate, unit), _busy_words(event)])),
-            left="" if left_s is None else f"about {duration(left_s)} left",
-        )
+    progress: "Progress"
+    _tasks: "dict[str, TaskID]" = field(default_factory=dict)
+    _paces: dict[str, Pace] = field(default_factory=dict)
 
-    def hear(event: dict[str, Any]) -> None:
+    def __post_init__(self) -> None:
+        self._teller = Teller(say=self._say, show_progress=False)
+
+    def hear(self, event: dict[str, Any]) -> None:
         match event:
             case {"event": "start", "name": name}:
-                begin(name)
+                self._begin(name)
             case {"event": "progress"}:
-                show(event)
+                self._show(event)
             case {"event": "end"}:
-                while tasks:
-                    progress.remove_task(tasks.popitem()[1])
-        teller.hear(event)
+                while self._tasks:
+                    self.progress.remove_task(self._tasks.popitem()[1])
+        self._teller.hear(event)
 
-    with progress:
-        yield hear
+    def _begin(self, name: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=None, amounts="", rate="", left="")
+
+    def _show(self, event: dict[str, Any]) -> None:
+        now, name, done, unit = time.monotonic(), event["name"], event["done"], event["unit"]
+        self._begin(name)
+        pace = self._paces.setdefault(name, Pace(seen_at=now, first_done=done, said_at=now))
+        rate = pace.rate(done, now)
+        left_s = _left_s(event, rate)
+        self.progress.update(
+            self._tasks[name],
+            completed=done,
+            total=event["total"],
+            amounts=amounts(done, event["total"], unit),
+            rate=", ".join(filter(None, [_rate_words(rate, unit if unit == "B" else ""), _busy_share(event)])),
+            left="" if left_s is None else f"{duration(left_s)} left",
+        )
+
+    def _say(self, line: str) -> None:
+        self.progress.console.print(line, highlight=False, markup=False)
+
+
+def amounts(done: float, total: float, unit: str) -> str:
+    """So much of so much, with the unit once where both have the same."""
+    return f"{amount(done, unit if unit == 'B' else '')} of {amount(total, unit)}"
 
 
 def amount(value: float, unit: str) -> str:
     """A count with its unit; bytes in the largest unit that keeps them readable."""
     if unit != "B":
-        return f"{value:,.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+        number = f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+        return f"{number} {unit}".rstrip()
     for prefix in ("", "k", "M", "G"):
         if value < 1000:
             return f"{value:.0f} {prefix}B" if prefix == "" else f"{value:.1f} {prefix}B"

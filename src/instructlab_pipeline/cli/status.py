@@ -92,7 +92,7 @@ def _stage_state(storage: RunStorage, name: str, event: dict[str, Any] | None, *
 
 
 def _in_words(report: dict[str, Any]) -> str:
-    from instructlab_pipeline.cli.progress import amount
+    from instructlab_pipeline.cli.progress import amounts
 
     lines = [f"{report['run']}: " + (f"held by {report['holder']}" if report["holder"] else "nobody works on it now")]
     for stage in report["stages"]:
@@ -100,7 +100,7 @@ def _in_words(report: dict[str, Any]) -> str:
         if stage.get("seconds") is not None:
             line += f" in {duration(stage['seconds'])}"
         if progress := stage.get("progress"):
-            line += f", {amount(progress['done'], progress['unit'])} of {amount(progress['total'], progress['unit'])}"
+            line += f", {amounts(progress['done'], progress['total'], progress['unit'])}"
         if words := stage.get("error") or _result_in_words(stage.get("facts", {})):
             line += f": {words.splitlines()[0]}"
         lines += [line, *_leaves_in_words(stage.get("leaves", {}))]
