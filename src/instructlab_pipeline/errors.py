@@ -42,7 +42,7 @@ class ParameterError(UsageError):
         self.complaints = tuple(complaints)
         super().__init__(
             "\n".join(self.complaints),
-            remedy="give parameters with --params FILE or by name; `instructlab-pipeline params list` explains each",
+            remedy="give parameters by --params FILE or by name; `instructlab-pipeline params list NAME` explains one",
         )
 
 

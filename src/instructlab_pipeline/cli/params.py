@@ -15,7 +15,8 @@ from instructlab_pipeline.cli.params_patch import patch
 from instructlab_pipeline.errors import ParameterError
 from instructlab_pipeline.params.kinds import text_of
 from instructlab_pipeline.params.layers import Resolved
-from instructlab_pipeline.params.table import PARAMETERS, Parameter
+from instructlab_pipeline.params.readers import nearest
+from instructlab_pipeline.params.table import ALIASES, PARAMETERS, Parameter
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -56,20 +57,34 @@ params.add_command(export)
 params.add_command(patch)
 
 
-@params.command(name="list", short_help="Explain each: type, defaults, valid values.")
+@params.command(name="list", short_help="Explain all, or those named.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @json_option
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page docs/parameters.md.")
-def list_parameters(as_json: bool, as_markdown: bool) -> None:
-    """List every parameter with its type, defaults, valid values and meaning."""
+def list_parameters(names: Sequence[str], as_json: bool, as_markdown: bool) -> None:
+    """List every parameter, or those named, with type, defaults, valid values and meaning."""
     from instructlab_pipeline.params.reference import markdown
     from instructlab_pipeline.params.schema import described
 
     if as_json and as_markdown:
         raise click.UsageError("--json and --markdown exclude each other")
+    chosen = _chosen(names)
     if as_markdown:
         click.echo(markdown(), nl=False)
+    elif as_json:
+        click.echo(_as_text([entry for entry in described() if entry["name"] in chosen]))
     else:
-        click.echo(_as_text(described()) if as_json else _listing())
+        click.echo(_listing(chosen))
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    """The parameters of these names, in any spelling; all where none is named."""
+    spelt = [name.lower().lstrip("-").replace("-", "_") for name in names]
+    unknown = [name for name in spelt if name not in PARAMETERS and name not in ALIASES]
+    if unknown:
+        known = (*PARAMETERS, *ALIASES)
+        raise ParameterError([f"{name} is not a parameter{nearest(name, known)}" for name in unknown])
+    return [ALIASES.get(name, name) for name in spelt] or list(PARAMETERS)
 
 
 @params.command()
@@ -108,9 +123,10 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {origin}"
 
 
-def _listing() -> str:
+def _listing(names: Sequence[str]) -> str:
     lines = []
-    for title, group in groupby(PARAMETERS.values(), key=lambda parameter: parameter.section):
+    chosen = (parameter for name, parameter in PARAMETERS.items() if name in names)
+    for title, group in groupby(chosen, key=lambda parameter: parameter.section):
         lines += ["", title, *(line for parameter in group for line in _entry(parameter))]
     return "\n".join(lines[1:])
 

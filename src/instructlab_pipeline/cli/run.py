@@ -71,7 +71,10 @@ def stage(name: str, run_dir: str, as_job: bool, as_json: bool, **options: Any) 
     with reported(as_json=as_json) as report:
         _refuse_unknown_stage(name)
         storage = open_storage(run_dir)
-        resolved = resolved_options(options, recorded=storage.record().get("parameters"))
+        record = storage.record()
+        if not record:
+            click.echo(f"note: there is no run in {storage.place()} yet", err=True)
+        resolved = resolved_options(options, recorded=record.get("parameters"))
         require_what_is_needed(resolved.parameters, [name])
         with workshop(storage, resolved) as own:
             place = replace(own, deputy=_deputy(resolved, name, run_dir)) if as_job else own

@@ -142,6 +142,15 @@ def test_list_describes_every_parameter():
     assert call("list", "--markdown", "--json").exit_code == 2
 
 
+def test_list_describes_the_parameters_that_are_named_in_any_spelling():
+    shown = call("list", "SDG_BATCH_SIZE", "eval-metrics", "train_num_epochs_phase_1").stdout
+    described = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert described == ["sdg_batch_size", "train_epochs_phase_1", "eval_metrics"]
+    refused = call("list", "sdg_batch")
+    assert isinstance(refused.exception, ParameterError)
+    assert refused.exception.message == "sdg_batch is not a parameter; did you mean sdg_batch_size"
+
+
 def test_schema_prints_json():
     assert json.loads(call("schema").stdout)["required"] == ["sdg_base_model", "sdg_repo_url", "output_oci_model_uri"]
 
