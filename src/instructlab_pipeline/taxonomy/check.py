@@ -61,6 +61,10 @@ def check_path(path: Path) -> Report:
     """
     if path.is_file():
         return _check_file(path)
+    if not path.is_dir():
+        raise SourceError(
+            f"{path} is neither a file nor a folder", remedy="name one of these, or the URL of a repository"
+        )
     try:
         names, foreign = _walk(path)
     except OSError as error:

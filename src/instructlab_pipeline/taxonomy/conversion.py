@@ -3,6 +3,7 @@
 `markitdown`'s converters are called one by one: its own choice among them would give out a broken file's bytes as text.
 """
 
+import codecs
 import io
 import logging
 import re
@@ -17,7 +18,7 @@ from instructlab_pipeline.errors import SourceError, boundary
 AS_THEY_ARE = {".md", ".markdown", ".txt"}
 MAX_BYTES = 64 << 20  # of a document, which whoever calls sees to before it is in memory
 MAX_UNPACKED_BYTES = 512 << 20
-LARGE_FILE_POINTER = b"version https://git-lfs.github.com/spec/"
+POINTERS = (b"version https://git-lfs.github.com/spec/", b"/annex/objects/")  # to files that git itself does not hold
 # docutils may read no other file, run no raw HTML through, and has to take a document with faults as far as it goes.
 RST_SETTINGS = {
     "file_insertion_enabled": False,
@@ -29,13 +30,17 @@ RST_SETTINGS = {
     "embed_stylesheet": False,
     "doctitle_xform": False,
     "initial_header_level": 1,
+    "toc_backlinks": False,
+    "footnote_backlinks": False,
     "syntax_highlight": "none",
     "math_output": "LaTeX",
 }
+DISABLED = " directive disabled."  # docutils' words for what the settings forbid
 AS_UTF_8 = "save it as UTF-8"
 RECOGNIZE = "a scanned document has to be recognized first"
 NOTHING = "write something into it, or leave it out of the patterns"
 NOT_UNDERSTOOD = 3  # docutils' level for a directive that it does not know; below it are what the settings forbid
+WEB_ENCODINGS = {"iso8859-1": "cp1252", "ascii": "cp1252"}  # what browsers take these names for, and so their pages
 EMBEDDED = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]{200,}")
 UNKNOWN_SIGN = re.compile(r"\(cid:\d+\)")  # pdfminer's word for one
 
@@ -55,8 +60,10 @@ def converted(path: str, data: bytes) -> Converted:
         SourceError: it has none, or is of a kind that we cannot read.
     """
     suffix = PurePosixPath(path).suffix.lower()
-    if data.startswith(LARGE_FILE_POINTER):
-        raise SourceError(f"document {path} lies in Git LFS, which is not read", remedy="commit the file itself")
+    if data.startswith(POINTERS):
+        raise SourceError(
+            f"document {path} lies in Git LFS or git-annex, which is not read", remedy="commit the file itself"
+        )
     if suffix not in AS_THEY_ARE | CONVERTERS.keys():
         raise SourceError(f"document {path} is of a kind that is not read", remedy=REMEDY)
     if not data.strip():
@@ -151,20 +158,35 @@ def _charset(data: bytes) -> str:
     from bs4.dammit import EncodingDetector
 
     data, marked = EncodingDetector.strip_byte_order_mark(data)
-    declared = marked or EncodingDetector.find_declared_encoding(data, is_html=True)
+    declared = str(marked or EncodingDetector.find_declared_encoding(data, is_html=True) or "utf-8")
     try:
-        data.decode(declared or "utf-8")
+        charset = WEB_ENCODINGS.get(codecs.lookup(declared).name, declared)
+        data.decode(charset)
     except (UnicodeDecodeError, LookupError) as error:
         raise ValueError(f"it is not written in the encoding that it names, or UTF-8 ({error})") from error
-    return str(declared or "utf-8")
+    return charset
 
 
 def _from_rst(data: bytes) -> Converted:
     from docutils.core import publish_doctree, publish_from_doctree
+    from docutils.parsers.rst.directives import misc, register_directive
 
+    register_directive("date", misc.Replace)  # today's would be another text each day
     tree = publish_doctree(data.decode("utf-8-sig"), settings_overrides=RST_SETTINGS)
+    doubt = _left_out(tree)
     _keep_what_was_not_understood(tree)
-    return _from_html(publish_from_doctree(tree, writer="html5", settings_overrides=RST_SETTINGS))
+    text = _from_html(publish_from_doctree(tree, writer="html5", settings_overrides=RST_SETTINGS)).text
+    return Converted(text=text, doubt=doubt)
+
+
+def _left_out(tree: Any) -> str:
+    """Tables of contents go, which say what the headings say; a doubt about what is to come from other files."""
+    from docutils import nodes
+
+    for topic in [topic for topic in tree.findall(nodes.topic) if "contents" in topic["classes"]]:
+        topic.parent.remove(topic)
+    disabled = [message for message in tree.findall(nodes.system_message) if DISABLED in message.astext()]
+    return f"{len(disabled)} of its directives name other files, or raw text, and are left out" if disabled else ""
 
 
 def _keep_what_was_not_understood(tree: Any) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from instructlab_pipeline.taxonomy.faults import Fault
 from instructlab_pipeline.taxonomy.qna import FILE_NAME, KINDS, Qna, read
@@ -98,8 +99,8 @@ def colliding(leaves: Iterable[tuple[str, str]]) -> Iterator[Fault]:
         if (same := joined.setdefault(leaf.replace("/", "_"), leaf)) != leaf:
             message = f"InstructLab gives this leaf the same name as {same}"
             yield Fault(path=shown, line=1, column=1, message=message, code="colliding-name")
-        if (same := folded.setdefault(leaf.casefold(), leaf)) != leaf:
-            message = f"where names are told apart without upper case, this leaf and {same} are one"
+        if (same := folded.setdefault(normalize("NFC", leaf).casefold(), leaf)) != leaf:
+            message = f"where upper case or the way of an accent tells no names apart, this is one with {same}"
             yield Fault(path=shown, line=1, column=1, message=message, code="colliding-name")
 
 

@@ -104,6 +104,22 @@ def test_what_rst_does_not_know_is_kept_as_it_is_written():
     assert "[" not in text
 
 
+def test_rst_that_is_to_hold_other_files_is_told():
+    found = converted("moons.rst", RST.encode())
+    assert found.doubt == "2 of its directives name other files, or raw text, and are left out"
+    assert converted("moons.rst", SPHINX.encode()).doubt == ""
+
+
+def test_what_rst_would_make_up_is_left_out_and_no_heading_becomes_a_link():
+    text = text_of("moons.rst", b"Moons\n=====\n\n.. contents::\n\nIo\n--\n\nAs of |now|.\n\n.. |now| date:: %Y\n")
+    assert text == "# Moons\n\n## Io\n\nAs of %Y."
+
+
+def test_html_of_windows_that_calls_itself_latin_1_is_read_as_browsers_read_it():
+    page = '<meta charset="iso-8859-1"><p>“größer” — 5 €</p>'.encode("cp1252")
+    assert converted("moons.html", page).text == "“größer” — 5 €"
+
+
 def test_pdf_becomes_text_page_by_page():
     found = converted("moons.pdf", pdf(["Moons", "Io is one."], ["Europa has ice."]))
     assert found.text.split() == ["Moons", "Io", "is", "one.", "Europa", "has", "ice."]
@@ -129,6 +145,7 @@ def test_a_pdf_of_which_pages_are_scanned_is_told():
         ("moons.txt", "Io is one.".encode("utf-16"), "is not UTF-8 text: byte 0xff in line 1"),
         ("moons.txt", "Io is one.".encode("utf-16-le"), "it holds NUL characters"),
         ("moons.rst", "Größe\n=====\n".encode("latin-1"), r"converting document moons\.rst: 'utf-8'"),
+        ("moons.md", b"/annex/objects/SHA256E-s3--abc.md\n", "lies in Git LFS or git-annex"),
         ("moons.md", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "lies in Git LFS"),
         ("moons.png", b"\x89PNG", "of a kind that is not read"),
         ("moons.pdf", pdf([]), "holds no text"),

@@ -1,3 +1,5 @@
+import pytest
+
 import yaml
 
 from instructlab_pipeline.taxonomy.leaves import is_leaf_file, misplaced, read_leaves
@@ -69,6 +71,8 @@ def test_files_that_were_perhaps_meant_as_leaves_are_told():
     ]
 
 
-def test_leaves_that_differ_in_upper_case_alone_are_told():
-    _, faults = read_leaves((f"compositional_skills/{name}/qna.yaml", skill()) for name in ("Ask", "ask", "tell"))
-    assert [(fault.path, fault.code) for fault in faults] == [("compositional_skills/ask/qna.yaml", "colliding-name")]
+@pytest.mark.parametrize(("one", "other"), [("Ask", "ask"), ("caf\u00e9", "cafe\u0301")])
+def test_leaves_that_differ_in_upper_case_or_the_way_of_an_accent_alone_are_told(one, other):
+    _, faults = read_leaves((f"compositional_skills/{name}/qna.yaml", skill()) for name in (one, other, "tell"))
+    assert len(faults) == 1
+    assert faults[0].code == "colliding-name"
