@@ -1,5 +1,4 @@
 import pytest
-
 import yaml
 
 from instructlab_pipeline.taxonomy.leaves import is_leaf_file, misplaced, read_leaves
