@@ -199,7 +199,10 @@ def test_each_repository_is_fetched_once_a_commit_for_all_leaves(served, taxonom
 
 def test_faults_of_all_files_and_documents_come_at_once(taxonomy, documents, perform):
     commit = documents.git("rev-parse", "HEAD")
-    documents_of = {"a": knowledge_text(commit, patterns=["Moons.md", "*.png"]), "b": knowledge_text("f" * 40)}
+    documents_of = {
+        "a": knowledge_text(commit, patterns=["Moons.md", "*.png", "*.{md,txt}"]),
+        "b": knowledge_text("f" * 40),
+    }
     taxonomy.commit({f"knowledge/{name}/qna.yaml": text for name, text in documents_of.items()})
     taxonomy.commit({"compositional_skills/writing/qna.yaml": skill_text(version=4)})
     with pytest.raises(SourceError) as refusal:
@@ -209,11 +212,13 @@ def test_faults_of_all_files_and_documents_come_at_once(taxonomy, documents, per
         "compositional_skills/writing/qna.yaml:1:10:",
         "knowledge/a/qna.yaml:9:5:",
         "knowledge/a/qna.yaml:10:5:",
+        "knowledge/a/qna.yaml:11:5:",
         "knowledge/b/qna.yaml:7:11:",
     ]
     assert "'Moons.md' matches no document; near it: moons.md" in lines[1]
     assert "the repository holds moons.md, notes.txt, planets/mars.md" in lines[2]
-    assert "has no branch, tag or commit" in lines[3]
+    assert "braces stand for themselves" in lines[3]
+    assert "has no branch, tag or commit" in lines[4]
 
 
 def test_a_file_matched_twice_is_taken_once(taxonomy, documents, perform):
@@ -222,6 +227,13 @@ def test_a_file_matched_twice_is_taken_once(taxonomy, documents, perform):
     folder, _ = perform(str(taxonomy.folder))
     knowledge = records(folder / "leaves.jsonl")[1]
     assert [document["path"] for document in knowledge["documents"]] == ["moons.md", "planets/mars.md"]
+
+
+def test_the_newline_that_ends_a_block_scalar_is_no_part_of_a_repository_or_a_commit(taxonomy, documents, perform):
+    commit = documents.git("rev-parse", "HEAD")
+    taxonomy.commit({"knowledge/moons/qna.yaml": knowledge_text(f"{commit}\n", repo="../documents\n")})
+    folder, _ = perform(str(taxonomy.folder))
+    assert records(folder / "leaves.jsonl")[1]["documents"][0]["commit"] == commit
 
 
 def test_a_link_as_a_leaf_is_refused_and_links_among_documents_are_not_followed(taxonomy, documents, perform):

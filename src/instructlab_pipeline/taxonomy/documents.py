@@ -86,7 +86,7 @@ class Library:
         """
         wanted = leaf.qna.data["document"]
         try:
-            shelf = self._shelf(wanted["repo"], wanted["commit"])
+            shelf = self._shelf(wanted["repo"].strip(), wanted["commit"].strip())  # of block scalars, a newline
         except ServiceError as error:
             where = leaf.qna.fault(("document", "repo"), error.message)
             raise ServiceError(str(where), remedy=error.remedy) from error
@@ -130,6 +130,8 @@ def _hint(pattern: str, shelf: Shelf) -> str:
         return "links and submodules are not followed"
     if near := near_misses(pattern, paths):
         return f"near it: {', '.join(near)}"
+    if "{" in pattern:
+        return "braces stand for themselves; write a pattern for each"
     more = f" and {len(paths) - NUM_SHOWN} more files" if len(paths) > NUM_SHOWN else ""
     return f"the repository holds {', '.join(paths[:NUM_SHOWN])}{more}" if paths else "the repository holds no file"
 
