@@ -15,7 +15,7 @@ from functools import lru_cache
 
 NEAR = 0.9
 SHINGLE_WORDS = 3
-SIGN = "0x"  # begins a word that stands for a sign
+SIGN = "0sign"  # begins a word that stands for a sign; no word of a text begins so
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")  # noqa: RUF001 - people type both apostrophes
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
