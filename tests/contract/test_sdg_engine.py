@@ -179,7 +179,7 @@ def test_held_out_questions_that_leave_nothing_to_train_on_name_their_parameter(
     taxonomy = seal_taxonomy(tmp_path / "taxonomy", leaves=[leaf(KNOWLEDGE, "knowledge")], chunks=three_chunks(count=2))
     all_pass = partial(verdict, share_of_passes=1.0)
     with TeacherServer(scripts={"question_answer_pairs": the_same_three, "verdict": all_pass}) as teacher:
-        inputs = sdg_inputs(taxonomy, teacher.url, eval_num_samples=5000)
+        inputs = sdg_inputs(taxonomy, teacher.url, eval_num_samples=100)
         with pytest.raises(SourceError, match="not one sample was accepted") as caught:
             run_sdg(tmp_path, inputs)
     assert "lower eval_num_samples" in caught.value.remedy

@@ -29,7 +29,7 @@ def simulator(*options):
 def exchange(url, method, path, record=None):
     """Status and JSON; the status alone where the body is none."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
     try:
         connection.request(method, path, body=None if record is None else json.dumps(record))
         response = connection.getresponse()

@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM = (sys.executable, "-m", "instructlab_pipeline")
 
 
-def command(*arguments, folder, environment=None, timeout_s=300):
+def command(*arguments, folder, environment=None, timeout_s=900):
     """Run to the end; the result has `returncode`, `stdout` and `stderr`."""
     return subprocess.run(
         [*PROGRAM, *map(str, arguments)],

@@ -32,7 +32,7 @@ class Children:
 
     def __exit__(self, *_):
         self._parent.stdin.close()
-        self._parent.wait(30)
+        self._parent.wait(120)
         self._parent.stdout.close()
 
     def start(self):

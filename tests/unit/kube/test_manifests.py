@@ -34,7 +34,7 @@ def kustomize():
         return ["kustomize", "build"]
     if not shutil.which("kubectl"):
         return None
-    told = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True, timeout=300, check=False)
     return ["kubectl", "kustomize"] if "Kustomize Version" in told.stdout else None
 
 
@@ -48,7 +48,7 @@ def loaded(name):
 
 def built(folder):
     """What `kubectl apply -k` would send, by kind and name."""
-    done = subprocess.run([*KUSTOMIZE, str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*KUSTOMIZE, str(folder)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(done.stdout)}
 
