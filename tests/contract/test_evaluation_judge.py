@@ -182,6 +182,14 @@ def test_a_judge_of_no_use_at_all_is_an_error_and_no_verdict(context):
     assert "eval_judge_model" in caught.value.remedy
 
 
+def test_a_judge_whose_server_refuses_what_is_asked_is_quoted(context):
+    with (
+        TeacherServer(scripts=SCRIPTS, faults={"refused": 1.0}) as server,
+        pytest.raises(ServiceError, match=r"in 0 of 120 cases.*requests were refused: .*context length is 4096"),
+    ):
+        judged(server, context)
+
+
 def test_a_judge_that_is_mended_under_its_name_is_asked_again_for_what_was_of_no_use(context):
     heeded = {f"Question {n}?" for n in range(20)}
 

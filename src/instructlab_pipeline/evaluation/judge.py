@@ -112,9 +112,9 @@ def preference(base_first: tuple[str, str] | None, tuned_first: tuple[str, str] 
     return Preference(tuned={"tuned": 1.0, "base": 0.0}.get(agreed or "", 0.5), reasons=[base_first[1], tuned_first[1]])
 
 
-def first_usable(replies: Sequence[str | None], read: Callable[[str], Opinion | None]) -> Opinion | None:
-    """The opinion in the first reply that has one."""
-    opinions = (read(reply) for reply in replies if reply is not None)
+def first_usable(replies: Sequence[Any], read: Callable[[str], Opinion | None]) -> Opinion | None:
+    """The opinion in the first reply that has one; what is no text is no reply."""
+    opinions = (read(reply) for reply in replies if isinstance(reply, str))
     return next((opinion for opinion in opinions if opinion is not None), None)
 
 

@@ -7,7 +7,7 @@ are so many that there is no verdict they are forgotten: what was wrong with the
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from instructlab_pipeline.evaluation.metrics import Metric, Source
 from instructlab_pipeline.stage import Context
 
 LEAST_USABLE = 0.5  # of all opinions
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,7 @@ def _opinions(
     if opinions and not _are_of_use(opinions):
         useless = [request for name, own in requests.items() if opinions[name] is None for request in own]
         journal.forget({request_key(request) for request in useless})
-        raise _too_few(opinions, judge, journal)
+        raise _too_few(opinions, _refusals(useless, known), judge, journal)
     return opinions
 
 
@@ -129,11 +130,20 @@ def _are_of_use(opinions: Mapping[tuple[str, str], Any]) -> bool:
     return compared and len(usable) >= LEAST_USABLE * len(opinions)
 
 
-def _too_few(opinions: Mapping[tuple[str, str], Any], judge: Judge, journal: Journal) -> ServiceError:
+def _refusals(requests: Iterable[Mapping[str, Any]], known: Mapping[str, Any]) -> list[str]:
+    """What the judge's server had against some of the requests, in its words."""
+    replies = (known.get(request_key(request)) for request in requests)
+    return [reply[REFUSED] for reply in replies if isinstance(reply, dict)]
+
+
+def _too_few(
+    opinions: Mapping[tuple[str, str], Any], refusals: Sequence[str], judge: Judge, journal: Journal
+) -> ServiceError:
     usable = sum(opinion is not None for opinion in opinions.values())
+    refused = f"; {len(refusals)} requests were refused: {refusals[0]}" if refusals else ""
     return ServiceError(
-        f"the judge {judge.model} gave usable opinions in {usable} of {len(opinions)} cases, too few for a verdict; "
-        f"what it said is in {journal.path}",
+        f"the judge {judge.model} gave usable opinions in {usable} of {len(opinions)} cases, too few for a verdict"
+        f"{refused}; what it said is in {journal.path}",
         remedy="mend the judge, or set eval_judge_model to one that can reply with JSON, then run again: what was of "
         "use is kept, and the rest is asked again",
     )
@@ -144,12 +154,13 @@ def _opinion(requests: Sequence[Mapping[str, Any]], known: Mapping[str, Any], re
 
 
 def _ask(judge: Judge, missing: Mapping[str, Mapping[str, Any]], journal: Journal, context: Context) -> None:
+    """A reply is kept as its text; that there was none, with the reason why."""
     done = 0
 
-    def heard(key: str, text: str | None, _refusal: str) -> None:
+    def heard(key: str, text: str | None, refusal: str) -> None:
         nonlocal done
         done += 1
-        journal.add({key: text})
+        journal.add({key: {REFUSED: refusal} if text is None else text})
         context.events.progress("opinions of the judge", done, len(missing), unit="replies")
 
     if missing:
