@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 from servers.loopback import HOST
 
 LARGE = ".safetensors"
+REVISIONS = ("main", "v1", "refs/pr/3", "feature/longer-context")  # all of the same commit
 
 
 @dataclass
@@ -66,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub = self.server.hub
         hub.requests.append(f"{self.command} {self.path}")
-        path = self.path.partition("?")[0].strip("/").split("/")
+        path = unquote(self.path.partition("?")[0]).strip("/").split("/")
         name = "/".join(path[2:4] if path[0] == "api" else path[:2])
         if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
             self._refuse(401, "RepoNotFound")
@@ -81,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, name: str, *, revision: str) -> None:
         hub = self.server.hub
-        if revision not in {"main", "v1", hub.commit(name)}:
+        if revision not in {*REVISIONS, hub.commit(name)}:
             self._refuse(404, "RevisionNotFound")
             return
         siblings = [_described(path, data) for path, data in hub.files(name).items()]

@@ -16,6 +16,7 @@ from instructlab_pipeline.model.source import Entry
 
 HUB_URI = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?/?")
 KEY = "set HF_TOKEN to a token that may read it, or `hf auth login`, and accept its licence on its page"
+FORM = "write hf://organization/name@revision"
 BUSY = 429
 
 
@@ -24,16 +25,17 @@ class HubSource:
         self.uri = uri
         match = HUB_URI.fullmatch(uri)
         if match is None:
-            raise SourceError(f"{uri} names no model of the Hub", remedy="write hf://organization/name@revision")
+            raise SourceError(f"{uri} names no model of the Hub", remedy=FORM)
         self._name, self._revision = match["name"], match["revision"]
         self._endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or None
 
     def listing(self) -> list[Entry]:
-        return [
-            Entry(name=file.rfilename, size=file.size, version=_version(file))
-            for file in self._info.siblings
-            if file.size is not None
-        ]
+        files = self._info.siblings
+        if any(file.size is None for file in files):
+            raise SourceError(
+                f"{self.uri}: {self._endpoint} does not tell how large files are", remedy="unset HF_ENDPOINT"
+            )
+        return [Entry(name=file.rfilename, size=file.size, version=_version(file)) for file in files]
 
     def download(self, entry: Entry, folder: Path, advance: Callable[[int], None]) -> Path:
         """The file below `folder`, gone on with where an earlier download stopped; it is not verified yet.
@@ -79,6 +81,11 @@ class HubSource:
                 f"{self.uri} cannot be read: HF_HUB_OFFLINE is set",
                 remedy="unset it, or give a folder that is here as file:PATH",
             ) from error
+        except errors.HFValidationError as error:
+            raise SourceError(f"{self.uri} names no model of the Hub: {error}", remedy=FORM) from error
+        except (KeyError, ValueError) as error:
+            answers = f"{self._endpoint or 'the Hub'} answers, but not as the Hub does"
+            raise SourceError(f"{self.uri}: {answers}", remedy="check HF_ENDPOINT") from error
         except (errors.HfHubHTTPError, errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
             raise self._failed(error) from error
 
