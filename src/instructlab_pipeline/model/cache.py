@@ -57,22 +57,34 @@ def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: 
 
 
 def _is_there(folder: Path, entry: Entry) -> bool:
-    return (folder / entry.name).exists() or (folder / UNPACKED).exists()
+    """A file that somebody cut short afterwards is not."""
+    return (folder / UNPACKED).exists() or _is_whole(folder / entry.name, entry.size)
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def _take_over(cache: Path, folder: Path, missing: Sequence[Entry]) -> None:
     """Link the files that were fetched before, with another version of the model: of one file more or less, say."""
-    wanted = {astuple(entry): entry.name for entry in missing if not entry.version.startswith(NO_DIGEST)}
+    wanted = {astuple(entry) for entry in missing if not entry.version.startswith(NO_DIGEST)}
     for listing in cache.glob(f"*{LISTING}"):
-        for fields in json.loads(listing.read_text()):
-            name = wanted.get(tuple(fields))
-            if name and (listing.with_suffix("") / name).is_file():
+        for name, size, version in _listed(listing):
+            if (name, size, version) in wanted and _is_whole(listing.with_suffix("") / name, size):
                 linked, target = folder / WORK / "linked", folder / name
                 for parent in (linked, target.parent):
                     parent.mkdir(parents=True, exist_ok=True)
                 (linked / "file").unlink(missing_ok=True)
                 link_or_copy(listing.with_suffix("") / name, linked / "file")
                 (linked / "file").replace(target)
+
+
+def _listed(listing: Path) -> list[tuple[str, int, str]]:
+    """Nothing where it cannot be read: it only saves work."""
+    try:
+        return [(name, size, version) for name, size, version in json.loads(listing.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def _unpack(source: ArchiveSource, entries: Sequence[Entry], folder: Path) -> None:

@@ -5,9 +5,10 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 
 import re
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, SourceError
-from instructlab_pipeline.s3.settings import STYLE, VIRTUAL, Settings
+from instructlab_pipeline.s3.settings import PLATFORM_CREDENTIALS, STYLE, VIRTUAL, Settings
 
 KEYS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN"
 REGION_CODES = {
@@ -22,6 +23,8 @@ UNFIT = re.compile(r'invalid path: .*?Path "?([^"\n|]+)')  # what obstore says o
 NO_LOCATION = "redirect without LOCATION"  # what obstore says of a bucket in another region
 PLAIN_HTTP = re.compile(r"HTTP request .{0,20}HTTPS (server|port)")  # what Go's servers and nginx say to it
 NO_TLS, UNTRUSTED = "InvalidContentType", "InvalidCertificate"  # what obstore says of an unfit answer to TLS
+HIDDEN = "REDACTED"  # by obstore, where a URL holds a token
+ASKED = re.compile(r"Error performing [A-Z]+ ([^\s?]+)|Failed to read token file")
 REFUSED = {400, 401, 403, 412}  # what servers answer to bad keys or to none
 BUSY = {429, 503}
 
@@ -35,7 +38,8 @@ class Failure:
     """A reply: its HTTP status (0 without one), S3's code, and what else of it is without secrets.
 
     `kind` is the name of obstore's exception; `region` the bucket's, `moved_to` another server's URL, `scheme` the
-    one that the server speaks and was not spoken to in, if told; `untrusted` says so of its certificate.
+    one that the server speaks and was not spoken to in, if told; `untrusted` says so of its certificate. `asked` is the
+    URL, if obstore told it: the one that gives out credentials fails, too.
     """
 
     kind: str = ""
@@ -46,6 +50,7 @@ class Failure:
     message: str = ""
     moved_to: str = ""
     scheme: str = ""
+    asked: str = ""
     untrusted: bool = False
 
     @classmethod
@@ -57,7 +62,9 @@ class Failure:
         if NO_LOCATION in text:
             return cls(kind=kind, status=301, code="PermanentRedirect")
         reason = cause[1] if cause and not status else first.partition(": <")[0]
-        return replace(cls.told(int(status[1]) if status else 0, text), kind=kind, reason=reason)
+        asked = ASKED.search(text)
+        told = cls.told(int(status[1]) if status else 0, text)
+        return replace(told, kind=kind, reason=reason, asked=(asked[1] or HIDDEN) if asked else "")
 
     @classmethod
     def told(cls, status: int, page: str, *, moved_to: str = "") -> "Failure":
@@ -87,6 +94,11 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
             f"{uri}: the bucket holds an object named {unfit[1]!r}, which cannot be a file",
             remedy="rename the object, or remove it",
         )
+    if settings.platform_credentials and _is_about_credentials(failure, settings):
+        return ServiceError(
+            f"{uri}: the platform gives out no credentials: {failure.reason}",
+            remedy=f"check the role and the variables that name it ({', '.join(PLATFORM_CREDENTIALS)}), or set {KEYS}",
+        )
     refusal = _misled(failure, settings) or _lost(failure, settings, named_by) or _locked(failure, settings, named_by)
     if refusal:
         return SourceError(f"{uri}{refusal[0]}", remedy=refusal[1])
@@ -99,6 +111,11 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
         f"{uri}: {settings.where} failed after retries: {failure.reason}",
         remedy=f"{remedy}, then run the same command again",
     )
+
+
+def _is_about_credentials(failure: Failure, settings: Settings) -> bool:
+    server = urlsplit(settings.endpoint).netloc or "amazonaws.com"
+    return failure.asked == HIDDEN or bool(failure.asked and server not in failure.asked)
 
 
 Refusal = tuple[str, str]  # what is said of the URI, and the remedy
@@ -147,7 +164,9 @@ def _locked(failure: Failure, settings: Settings, named_by: str) -> Refusal | No
     if failure.status not in REFUSED:
         return None
     keys, remedy = "with these keys", f"check {KEYS}, and that they may list and read the bucket"
-    if settings.anonymous:
+    if settings.platform_credentials:
+        keys, remedy = "with the platform's credentials", "check that their role may list and read the bucket"
+    elif settings.anonymous:
         keys, remedy = "without keys", f"set {KEYS}, or name a profile in AWS_PROFILE"
     return f" cannot be read {keys} ({answer})", remedy
 

@@ -17,7 +17,7 @@ from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.s3.connections import Connection, Connections, authorization, proxy_of
 from instructlab_pipeline.s3.errors import Failure, explained
 from instructlab_pipeline.s3.settings import Settings
-from instructlab_pipeline.s3.store import open_bucket
+from instructlab_pipeline.s3.store import open_bucket, s3_boundary
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -75,7 +75,8 @@ class Ranges:
     def _url(self, key: str) -> str:
         import obstore
 
-        url: str = obstore.sign(self._signer, "GET", key, SIGNED_FOR)
+        with s3_boundary(self._uri(key), self._settings, named_by=self._named_by):  # keys that the platform gives out
+            url: str = obstore.sign(self._signer, "GET", key, SIGNED_FOR)
         return url.partition("?")[0] if self._settings.anonymous else url
 
     def _require(self, reply: http.client.HTTPResponse, key: str, e_tag: str) -> None:

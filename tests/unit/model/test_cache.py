@@ -82,6 +82,25 @@ def test_a_model_of_which_one_file_changed_costs_that_file_alone(folder, tmp_pat
     assert source.num_bytes == len('{"changed": true}') + len("{}")
 
 
+@pytest.mark.parametrize("left", [b"", b"cut short", None])
+def test_a_file_that_was_cut_short_in_the_cache_is_fetched_again(folder, tmp_path, left):
+    source = FolderSource(f"file:{folder}")
+    cached = fetched(source, source.listing(), tmp_path / "cache", Events())
+    if left is None:
+        (cached / "config.json").unlink()
+    else:
+        (cached / "config.json").write_bytes(left)
+    assert_same(folder, fetched(source, source.listing(), tmp_path / "cache", Events()))
+
+
+@pytest.mark.parametrize("text", ["", "{broken", "[1, 2]", '["a"]', "[[1, 2]]", "null"])
+def test_a_listing_in_the_cache_that_cannot_be_read_costs_nothing_but_work(folder, tmp_path, text):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/of others.listing").write_text(text)
+    source = FolderSource(f"file:{folder}")
+    assert_same(folder, fetched(source, source.listing(), tmp_path / "cache", Events()))
+
+
 def test_names_that_look_like_our_own_files_are_names_like_others(tmp_path):
     folder = tmp_path / "model"
     names = ("model.safetensors", "model.safetensors.part", "files/a", "notes/a", "unpacked/a", "work/a")

@@ -102,3 +102,25 @@ def test_what_the_server_says_of_a_request_is_passed_on():
     page = "<Error><Code>InvalidRequest</Code><Message>The object was stored with a key of its own.</Message></Error>"
     error = explained(Failure.told(400, page), uri="s3://b/p", settings=Settings(), named_by="sdg_base_model")
     assert "The object was stored with a key of its own." in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error performing PUT http://169.254.169.254/latest/api in 1ms - Server returned non-2xx status code: 403",
+        "Error performing POST REDACTED in 0.8s, after 5 retries - HTTP error: error sending request",
+        "Generic S3 error: Failed to read token file '/nope': No such file or directory (os error 2)",
+    ],
+)
+def test_a_platform_without_credentials_is_told_from_a_server_that_refuses(text):
+    settings = Settings(platform_credentials=True, endpoint="http://here:9000")
+    error = explained(Failure.read(text, kind="GenericError"), uri="s3://b/p", settings=settings, named_by="--run-dir")
+    assert error.message.startswith("s3://b/p: the platform gives out no credentials: ")
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" in error.remedy
+
+
+def test_a_role_that_may_not_read_is_told_from_keys():
+    text = "Error performing GET http://b.here:9000/x?list-type=2 in 1ms - Server returned non-2xx status code: 403 No"
+    settings = Settings(platform_credentials=True, endpoint="http://here:9000")
+    error = explained(Failure.read(text, kind="GenericError"), uri="s3://b/p", settings=settings, named_by="--run-dir")
+    assert "cannot be read with the platform's credentials" in error.message
