@@ -102,19 +102,19 @@ def _ask(
 
 
 class Progress:
-    """Tells how many of the wanted replies the journal holds, whenever it has grown."""
+    """Tells how many of the wanted replies the journal holds, whenever they are more."""
 
     def __init__(self, journal: Journal, wanted: Sequence[str], context: Context, *, name: str) -> None:
         self._journal, self._missing, self._context, self._name = journal, set(wanted), context, name
-        self._total, self._read = len(wanted), 0  # bytes
+        self._total, self._told, self._read = len(wanted), -1, 0  # replies, replies, bytes
 
     def __call__(self) -> None:
-        keys, read = self._journal.keys_since(self._read)
-        if read == self._read:
-            return
-        self._read = read
+        keys, self._read = self._journal.keys_since(self._read)
         self._missing -= keys
-        self._context.events.progress(self._name, self._total - len(self._missing), self._total, unit="answers")
+        done = self._total - len(self._missing)
+        if done > self._told:
+            self._told = done
+            self._context.events.progress(self._name, done, self._total, unit="answers")
 
 
 def worker_environment(folder: Path) -> dict[str, str]:
