@@ -54,7 +54,7 @@ def test_a_model_is_entered_once_with_its_image_by_digest(finished, images, tmp_
 
 def test_a_version_that_means_another_image_now_is_brought_up_to_date(finished, tmp_path):
     with model_registry() as models:
-        inputs = replace(finished, output_model_registry_url=models.url)
+        inputs = replace(finished, output_model_registry_url=models.url, output_model_version="0.2.0")
         publish(inputs, tmp_path / "old")
         changed = with_one_shard_changed(inputs, tmp_path / "run")
         facts = publish(replace(changed, output_overwrite_version=True), tmp_path / "new")
