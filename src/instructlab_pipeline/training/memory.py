@@ -168,22 +168,25 @@ def _activation_bytes(shape: Shape, demand: Demand) -> int:
 def sentence(plan: MemoryPlan, limits: Limits) -> str:
     """The plan in words."""
     demand = plan.demand
+    shared = f", shared by {demand.workers} workers" if demand.workers > 1 else ""
     parts = [
-        f"{size(plan.loading)} to load {plan.shape.parameters:,} parameters",
-        f"or {size(plan.states)} for {_states(demand)}, over {demand.workers} workers",
+        f"{size(plan.program)} for the program",
+        f"{size(plan.states)} for {_states(plan)}{shared}",
         f"{size(plan.copy)} for the copy that checkpoints are written from",
-        f"and {size(plan.gathered + plan.activations + plan.head)} for micro-batches of {demand.tokens} tokens",
+        f"{size(plan.gathered + plan.activations + plan.head)} for micro-batches of {demand.tokens} tokens",
     ]
     again = ", with layers recomputed on the way back" if demand.recompute else ""
     again += ", with states in the host's memory" if demand.offload else ""
     on_gpu = f" and {size(plan.gpu)} of GPU memory" if demand.cuda else ""
-    return f"a worker needs about {size(plan.host)} of memory{on_gpu} ({' '.join(parts)}{again}); {_has(limits)}"
+    needs = f"a worker needs about {size(plan.host)} of memory{on_gpu}"
+    return f"{needs} ({', '.join(parts)}{again}; {size(plan.loading)} while it loads); {_has(limits)}"
 
 
-def _states(demand: Demand) -> str:
+def _states(plan: MemoryPlan) -> str:
+    demand = plan.demand
     if demand.lora_rank:
-        return f"them and adapters of rank {demand.lora_rank}"
-    return f"their training states ({demand.state_bytes:.3g} bytes each)"
+        return f"{plan.shape.parameters:,} parameters and adapters of rank {demand.lora_rank}"
+    return f"the training states of {plan.shape.parameters:,} parameters ({demand.state_bytes:.3g} bytes each)"
 
 
 def _has(limits: Limits) -> str:

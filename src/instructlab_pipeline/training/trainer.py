@@ -158,7 +158,7 @@ class Trainer:
 
     def _check(self, step: int, samples: NDArray[np.int64], loss: float, norm: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._stray(step, samples, f"the loss is {loss} and the gradient norm {norm}")
+            raise self._stray(step, samples, f"the loss is {loss:.3g} and the gradient norm {norm:.3g}")
         recent = self.progress.recent_losses
         if self._is_whole(samples) and is_spike(loss, recent):
             raise self._stray(
