@@ -105,6 +105,16 @@ def test_another_run_beside_it_reuses_what_was_sealed_and_stands_on_its_own(mach
     assert {name: (second.folder.stage("model") / name).read_bytes() for name in FILES} == FILES
 
 
+def test_what_lies_in_a_stages_place_is_strange_until_a_stage_has_sealed_it(machine, server):
+    storage = machine("one")
+    assert not storage.is_strange("model")
+    server.put("runs", f"{storage.remote.prefix}/model/config.json", b"somebody's base model")
+    assert storage.is_strange("model")
+    assert not storage.is_strange("taxonomy")
+    performed(storage)
+    assert not storage.is_strange("model")
+
+
 def test_what_is_damaged_in_another_run_is_made_again(machine, server):
     first = machine("one")
     performed(first)
