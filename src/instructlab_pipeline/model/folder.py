@@ -44,12 +44,15 @@ class FolderSource:
         """Nothing is held."""
 
     def _entry(self, path: Path) -> Entry:
+        name = path.relative_to(self.folder).as_posix()
+        if not name.isascii() and name != os.fsencode(name).decode(errors="replace"):
+            raise SourceError(f"{self.uri} holds a file named {name!r}, which is not UTF-8", remedy="rename the file")
         try:
             state = path.stat()
         except OSError as error:
             raise SourceError(f"{path} cannot be read: {error.strerror}", remedy=REMEDY) from error
         return Entry(
-            name=path.relative_to(self.folder).as_posix(),
+            name=name,
             size=state.st_size,
             version=f"{path}:{state.st_mtime_ns}",
         )

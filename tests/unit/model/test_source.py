@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from instructlab_pipeline.errors import SourceError
-from instructlab_pipeline.model.folder import folder_of
+from instructlab_pipeline.model.folder import FolderSource, folder_of
 from instructlab_pipeline.model.source import Entry, listing_digest, wanted
 
 
@@ -53,3 +54,12 @@ def test_a_tilde_is_the_home_of_whoever_asks():
 def test_a_file_uri_of_another_machine_is_refused():
     with pytest.raises(SourceError, match="server"):
         folder_of("file://server/models")
+
+
+def test_a_name_that_is_not_utf_8_is_told(tmp_path):
+    (tmp_path / "ünï.json").write_text("{}")
+    source = FolderSource(f"file:{tmp_path}")
+    assert [entry.name for entry in source.listing()] == ["ünï.json"]
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.json")).write_text("{}")
+    with pytest.raises(SourceError, match="which is not UTF-8"):
+        source.listing()
