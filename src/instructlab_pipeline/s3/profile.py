@@ -17,7 +17,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from instructlab_pipeline.errors import SourceError, UsageError
 
@@ -32,7 +31,7 @@ OPTIONS = {
     "s3.endpoint_url": "AWS_ENDPOINT_URL_S3",
     "s3.addressing_style": "AWS_S3_ADDRESSING_STYLE",
 }
-PROCESS, PROCESS_KEYS, PROCESS_TIMEOUT_S = "credential_process", ("AccessKeyId", "SecretAccessKey", "SessionToken"), 60
+PROCESS, PROCESS_TIMEOUT_S = "credential_process", 60
 ELSEWHERE = ("role_arn", "sso_session", "sso_start_url", "login_session")  # keys that only the AWS tools can get
 
 Sections = Mapping[str, Mapping[str, str]]
@@ -91,13 +90,14 @@ class Profile:
             made = subprocess.run(  # the user's own program, as the AWS tools call it
                 shlex.split(self.said[PROCESS]), capture_output=True, check=True, timeout=PROCESS_TIMEOUT_S
             )
-            told: dict[str, Any] = json.loads(made.stdout)
-            return {name: str(told[key]) for name, key in zip(KEYS, PROCESS_KEYS, strict=True) if told.get(key)}
-        except (OSError, ValueError, AttributeError, subprocess.SubprocessError) as error:
+            told: dict[str, str] = json.loads(made.stdout)
+            found = told["AccessKeyId"], told["SecretAccessKey"], told.get("SessionToken") or ""
+        except (OSError, ValueError, TypeError, LookupError, subprocess.SubprocessError) as error:
             raise SourceError(
                 f"the {PROCESS} of the AWS profile {self.name} gave no keys ({type(error).__name__})",
                 remedy="run it by hand: it has to print JSON with AccessKeyId and SecretAccessKey",
             ) from error
+        return dict(zip(KEYS, found, strict=True))
 
 
 def _sections(environment: Mapping[str, str], variable: str) -> Sections:

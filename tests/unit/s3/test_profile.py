@@ -29,6 +29,9 @@ source_profile = default
 [profile printed]
 credential_process = {sys.executable} -c "print('{{\\"AccessKeyId\\": \\"a%\\", \\"SecretAccessKey\\": \\"b\\"}}')"
 
+[profile empty]
+credential_process = {sys.executable} -c "print('{{}}')"
+
 [profile broken]
 credential_process = {sys.executable} -c "print('secret')"
 """
@@ -86,9 +89,10 @@ def test_a_profile_s_program_is_asked_for_keys(settings):
 
 
 def test_a_program_that_gives_no_keys_is_told_without_what_it_printed(settings):
-    with pytest.raises(SourceError, match="the credential_process of the AWS profile broken gave no keys") as refusal:
-        settings(AWS_PROFILE="broken")
-    assert "secret" not in refusal.value.message
+    for name in ("broken", "empty"):
+        with pytest.raises(SourceError, match=f"the credential_process of the AWS profile {name} gave no keys") as told:
+            settings(AWS_PROFILE=name)
+        assert "secret" not in told.value.message
 
 
 def test_keys_that_only_the_aws_tools_can_get_are_told_with_the_command_that_gets_them(settings):
