@@ -73,8 +73,8 @@ def _outcome(found: Findings) -> dict[str, str]:
     if missing == "publish" and found.verdict.get("verdict") == "fail":
         return {"state": "bad", "words": "not published: the quality gate said no"}
     ended = [event for event in found.events if event["event"] == "end"]
-    if ended and not ended[-1].get("ok") and ended[-1]["name"] == missing:
-        return {"state": "bad", "words": f"stopped in {missing}: {ended[-1].get('error', '')}"}
+    if ended and not ended[-1].get("ok") and ended[-1]["name"] not in found.sealed:
+        return {"state": "bad", "words": f"stopped in {ended[-1]['name']}: {ended[-1].get('error', '')}"}
     return {"state": "open", "words": f"not finished: {missing} comes next"}
 
 

@@ -250,3 +250,9 @@ def test_what_an_earlier_attempt_left_behind_is_not_told_as_the_outcome(judged):
     shown = sections(Findings(judged))
     assert shown["outcome"] == {"state": "open", "words": "not finished: dataset comes next"}
     assert shown["certainty"] == ""
+
+
+def test_a_registry_that_refuses_before_the_first_stage_is_told(begun):
+    end = {"time": 2, "event": "end", "name": "publish", "ok": False, "seconds": 1, "error": "wrong password"}
+    write_lines(begun / "events.jsonl", [end])
+    assert sections(Findings(begun))["outcome"]["words"] == "stopped in publish: wrong password"
