@@ -62,4 +62,9 @@ def in_words(verified: "Verified") -> str:
         ("taxonomy", f"{verified.taxonomy['url']} at commit {verified.taxonomy['commit']}"),
         ("made by", verified.program),
     ]
-    return "\n".join(f"{name:<12}{value}" for name, value in rows)
+    return "\n".join(f"{name:<12}{_shown(value)}" for name, value in rows)
+
+
+def _shown(value: str) -> str:
+    """Without what a terminal would obey, and what would pass for a line of ours: others may have made the image."""
+    return "".join(letter if letter.isprintable() else "?" for letter in value)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from instructlab_pipeline.artifacts import digest_of, write_atomically
 from instructlab_pipeline.publish.image import Layer
+from instructlab_pipeline.publish.oci import DIGEST
 from instructlab_pipeline.publish.reference import Reference, RegistryReference
 
 MEMORY = "layers"  # its folder of the cache
@@ -24,7 +25,9 @@ class Memory:
     reference: Reference | None = None
 
     def digest(self, layer: Layer) -> str | None:
-        return _text(self.folder / layer.identity)
+        """None also where a disk that failed has left something else."""
+        known = _text(self.folder / layer.identity)
+        return known if known and DIGEST.fullmatch(known) else None
 
     def keep(self, identity: str, digest: str) -> None:
         write_atomically(self.folder / identity, digest)
@@ -49,5 +52,5 @@ class Memory:
 def _text(path: Path) -> str | None:
     try:
         return path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None

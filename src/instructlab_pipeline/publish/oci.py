@@ -17,7 +17,7 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"  # the configuration of what is no image, image specification 1.1
 MADE_BY = "instructlab-pipeline publish"
 EPOCH = "1970-01-01T00:00:00Z"  # an image is the same whenever it is made
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 PLATFORM = {"architecture": "amd64", "os": "linux"}  # runtimes want one, though a model runs on none
 
 
@@ -42,7 +42,9 @@ def descriptor_of(record: Mapping[str, Any]) -> Descriptor:
         SourceError: it is none, or its digest is no sha256.
     """
     with boundary(SourceError, "reading an image's manifest", remedy="publish the image anew"):
-        if not _DIGEST.fullmatch(record["digest"]):
+        if lacking := sorted({"digest", "mediaType", "size"} - record.keys()):
+            raise ValueError(f"one of its parts has no {' and no '.join(lacking)}")
+        if not DIGEST.fullmatch(record["digest"]):
             raise ValueError(f"{record['digest']} is no sha256 digest")
         return Descriptor(
             media_type=record["mediaType"],

@@ -37,3 +37,13 @@ def test_files_that_get_no_layer_of_their_own_leave_nothing(tmp_path):
     (tmp_path / "stage" / "checkpoints" / "state").write_bytes(bytes(LARGE_BYTES))
     sealed(tmp_path / "stage", cache=tmp_path / "cache")
     assert not (tmp_path / "cache" / MEMORY).exists()
+
+
+@pytest.mark.parametrize("left", [b"", b"sha256:12", b"\x00\xff" * 40])
+def test_what_a_broken_disk_left_of_a_digest_is_not_remembered(tmp_path, left):
+    layer = Layer(entries=(Entry(path="config.json", content=b"{}"),))
+    memory = Memory(tmp_path)
+    memory.keep(layer.identity, f"sha256:{'1' * 64}")
+    assert memory.digest(layer) == f"sha256:{'1' * 64}"
+    (tmp_path / layer.identity).write_bytes(left)
+    assert memory.digest(layer) is None
