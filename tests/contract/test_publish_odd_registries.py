@@ -282,3 +282,11 @@ def test_a_token_service_that_gives_no_token_is_told(small, odd, tmp_path, answe
     odd.token_answer = answer
     with pytest.raises(ServiceError, match="answered without a token"):
         publish(small, tmp_path / "p", f"{odd.host}/org/m:latest")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://[::secret", "http://127.0.0.1:port"])
+def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(small, tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(UsageError, match="the variable HTTP_PROXY holds no address") as caught:
+        publish(small, tmp_path / "p", "registry.example.com/org/m:1")
+    assert proxy not in str(caught.value)

@@ -31,6 +31,15 @@ def placed(location: str, *, below: str, base: str) -> str:
     return (place._replace(scheme=own.scheme) if place.netloc.lower() == own.netloc.lower() else place).geturl()
 
 
+def is_url(text: str) -> bool:
+    """Whether requests can go there."""
+    try:
+        url = urlsplit(text)
+        return url.scheme in SCHEMES and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
 def verbatim(url: str) -> "URL":
     """As a registry wrote it, who may have signed it like that.
 

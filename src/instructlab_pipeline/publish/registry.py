@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from instructlab_pipeline.errors import ServiceError
+from instructlab_pipeline.errors import ServiceError, UsageError
+from instructlab_pipeline.publish.address import is_url
 from instructlab_pipeline.publish.credentials import find_credentials
 from instructlab_pipeline.publish.destination import Content, Sent
 from instructlab_pipeline.publish.oci import (
@@ -253,4 +254,12 @@ class Registry:
 def _proxy(base: str) -> str | None:
     """From HTTP_PROXY, HTTPS_PROXY, NO_PROXY. aiohttp's own way would also take logins from ~/.netrc, and clash."""
     url = urlsplit(base)
-    return None if proxy_bypass(str(url.hostname)) else getproxies().get(url.scheme)
+    proxy = None if proxy_bypass(str(url.hostname)) else getproxies().get(url.scheme)
+    if proxy and "://" not in proxy:  # as curl takes it
+        proxy = f"http://{proxy}"
+    if proxy and not is_url(proxy):
+        raise UsageError(
+            f"the variable {url.scheme.upper()}_PROXY holds no address of a proxy",
+            remedy="write http://HOST:PORT there, or name the registry in NO_PROXY",
+        )
+    return proxy
