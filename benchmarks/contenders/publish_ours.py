@@ -39,7 +39,7 @@ async def _push(image: Image, reference: Reference, cache: Path) -> Pushed:
     if isinstance(reference, RegistryReference):
         async with connect(reference, insecure=True) as registry:
             return await _push_to(registry, image, reference, memory)
-    with open_layout(reference.directory) as layout:
+    async with open_layout(reference.directory) as layout:
         return await _push_to(layout, image, reference, memory)
 
 

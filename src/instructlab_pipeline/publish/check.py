@@ -1,9 +1,9 @@
 """Whether an image can be published at all, asked before anything is spent on making one."""
 
-import asyncio
 import os
 from pathlib import Path
 
+from instructlab_pipeline import interruption
 from instructlab_pipeline.errors import ServiceError
 from instructlab_pipeline.publish.layout import require_usable
 from instructlab_pipeline.publish.reference import RegistryReference, parse, version_tag
@@ -23,7 +23,7 @@ def check_destination(output_oci_model_uri: str, *, version: str | None, insecur
     reference = parse(output_oci_model_uri)
     if isinstance(reference, RegistryReference):
         tag = version_tag(version) if version is not None else None
-        return asyncio.run(_check_registry(reference, tag, insecure=insecure))
+        return interruption.run(_check_registry(reference, tag, insecure=insecure))
     _check_folder(reference.directory)
     return []
 

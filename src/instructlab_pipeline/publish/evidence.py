@@ -1,6 +1,5 @@
 """What can be read about an image without its layers: manifest, referrers, signatures. Checked, not yet judged."""
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from instructlab_pipeline import interruption
 from instructlab_pipeline.errors import SourceError, boundary
 from instructlab_pipeline.publish.attachments import SIGNATURE, signature_tag
 from instructlab_pipeline.publish.destination import Source
@@ -57,7 +57,7 @@ def gather(image: str, *, insecure: bool) -> Evidence:
         SourceError: there is none, a layer is missing, or bytes are not what their digest says.
         ServiceError: the registry cannot be asked.
     """
-    return asyncio.run(_gather(locate(image), insecure=insecure))
+    return interruption.run(_gather(locate(image), insecure=insecure))
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from instructlab_pipeline.publish.oci import (
     subject_of,
 )
 
+TURN_S = 0.2  # between two looks at whether a layout's folder is free
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -43,22 +44,29 @@ def require_usable(directory: Path) -> None:
         )
 
 
-@contextmanager
-def open_layout(directory: Path) -> Iterator["Layout"]:
+@asynccontextmanager
+async def open_layout(directory: Path) -> AsyncIterator["Layout"]:
     """A Destination in `directory`, which is ours alone meanwhile: whoever comes second waits.
 
     Raises:
         ServiceError: the folder cannot be written.
     """
     layout = Layout(directory)
-    with layout.writing():
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = layout.folder()
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        await _have_alone(descriptor)
         yield layout
     finally:
         os.close(descriptor)
+
+
+async def _have_alone(descriptor: int) -> None:
+    """Wait for a lock without stopping the event loop, as waiting in the kernel would."""
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(TURN_S)
 
 
 class Layout:
@@ -71,6 +79,12 @@ class Layout:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._blobs = directory / "blobs" / "sha256"
+
+    def folder(self) -> int:
+        """The descriptor of the folder, which is there from now on."""
+        with self.writing():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return os.open(self._directory, os.O_RDONLY)
 
     async def has(self, descriptor: Descriptor) -> bool:
         path = self._path(descriptor.digest)

@@ -1,10 +1,10 @@
 """Whether an image is still where it was published."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from instructlab_pipeline import interruption
 from instructlab_pipeline.artifacts import Artifact
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.layout import Layout
@@ -20,7 +20,7 @@ def absence(published: Artifact, *, insecure: bool) -> str | None:
         ServiceError: the registry cannot be asked.
     """
     record = json.loads((published / "published.json").read_bytes())
-    return asyncio.run(_absence(record, insecure=insecure))
+    return interruption.run(_absence(record, insecure=insecure))
 
 
 async def _absence(record: Mapping[str, Any], *, insecure: bool) -> str | None:

@@ -1,9 +1,9 @@
 """What an image that was published before says of its evaluation, for a later one to be compared with."""
 
-import asyncio
 import json
 from typing import Any
 
+from instructlab_pipeline import interruption
 from instructlab_pipeline.errors import SourceError, boundary
 from instructlab_pipeline.publish.card import EVALUATION
 from instructlab_pipeline.publish.evidence import opened_source
@@ -21,7 +21,7 @@ def published_evaluation(image: str, *, insecure: bool) -> dict[str, Any] | None
         SourceError: an image is there, but its manifest cannot be read.
         ServiceError: the registry cannot be asked.
     """
-    return asyncio.run(_published_evaluation(locate(image), insecure=insecure))
+    return interruption.run(_published_evaluation(locate(image), insecure=insecure))
 
 
 async def _published_evaluation(reference: Reference, *, insecure: bool) -> dict[str, Any] | None:

@@ -3,13 +3,13 @@
 published.json  {reference, pinned, tags, digest, size_bytes, signed, proofs, layers}
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from instructlab_pipeline import interruption
 from instructlab_pipeline.artifacts import Artifact, Facts, write_atomically
 from instructlab_pipeline.errors import UsageError
 from instructlab_pipeline.publish.attachments import Subject, attach, sign, signed
@@ -70,7 +70,7 @@ def fingerprint(inputs: PublishInputs) -> str:
         ServiceError: the base image's registry cannot be asked.
     """
     key = load_signer(inputs.output_signing_key).verifier.fingerprint if inputs.output_signing_key else ""
-    base = asyncio.run(_base_digest(inputs)) if inputs.output_modelcar_base_image else ""
+    base = interruption.run(_base_digest(inputs)) if inputs.output_modelcar_base_image else ""
     return " ".join(filter(None, (key, base)))
 
 
@@ -90,7 +90,7 @@ def run(inputs: PublishInputs, context: Context) -> Facts:
     require_one_history(inputs.artifacts)
     require_signing_key(inputs.output_signing_key)
     plan = _plan(inputs, files, origin_of(inputs, verdict))
-    pushed, proofs = asyncio.run(_publish(plan, inputs, context))
+    pushed, proofs = interruption.run(_publish(plan, inputs, context))
     record = _record(plan, pushed, proofs)
     write_atomically(context.folder / "published.json", json.dumps(record, indent=2) + "\n")
     return {
@@ -163,7 +163,7 @@ async def _opened(plan: _Plan, base: BaseImage, memory: Memory, inputs: PublishI
         async with connect(plan.reference, insecure=inputs.output_registry_insecure, borrowed=others) as registry:
             yield registry
     else:
-        with open_layout(plan.reference.directory) as layout:
+        async with open_layout(plan.reference.directory) as layout:
             yield layout
 
 
