@@ -11,6 +11,7 @@ from instructlab_pipeline.errors import ServiceError, SourceError, UsageError
 from instructlab_pipeline.sdg.stage import fingerprint
 from servers.command import command
 from servers.connect_proxy import ConnectProxy
+from servers.loopback import free_port
 from servers.sdg_inputs import FREEFORM, KNOWLEDGE, leaf, records, run_sdg, sdg_inputs, seal_taxonomy
 from servers.teacher_server import MODEL, TeacherServer
 
@@ -98,8 +99,7 @@ def test_each_endpoint_gets_its_own_key_and_a_judge_without_one_shares_the_teach
 
 
 def test_an_endpoint_that_is_not_there_is_named_within_seconds(tmp_path, taxonomy):
-    with TeacherServer() as teacher:
-        url = teacher.url
+    url = f"http://127.0.0.1:{free_port()}/v1"
     error = failure(ServiceError, tmp_path, sdg_inputs(taxonomy, url))
     assert url in error.message
     assert "sdg_teacher_endpoint" in error.remedy
