@@ -258,6 +258,20 @@ def test_a_base_that_is_none_is_told_and_runs_nothing(taxonomy, tmp_path, base):
     assert "has no branch, tag or commit" in done.stderr
 
 
+def test_a_branch_of_another_repository_is_named_as_git_wants_it(taxonomy, tmp_path):
+    taxonomy.git("branch", "draft")
+    taxonomy.git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    done = command("taxonomy", "diff", "clone", "--base=draft", folder=tmp_path)
+    assert (done.returncode, "near it: remotes/origin/draft\n" in done.stderr) == (3, True)
+    assert command("taxonomy", "diff", "clone", "--base=remotes/origin/draft", folder=tmp_path).returncode == 0
+
+
+def test_a_clone_that_git_cannot_compare_says_why(taxonomy, tmp_path):
+    (taxonomy.folder / ".git/index").write_bytes(b"broken")
+    done = command("taxonomy", "diff", taxonomy.folder, "--base=main", folder=tmp_path)
+    assert (done.returncode, "cannot be compared: fatal: " in done.stderr) == (3, True)
+
+
 def test_a_folder_outside_of_git_has_no_changes_to_tell(tmp_path):
     done = command("taxonomy", "diff", tmp_path, "--base", "main", folder=tmp_path)
     assert (done.returncode, "is in no working tree of git" in done.stderr) == (3, True)

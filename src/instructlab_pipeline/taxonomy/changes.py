@@ -110,7 +110,8 @@ def _fields(folder: Path, command: Sequence[str]) -> Iterator[str]:
     try:
         output = _run(folder, command)
     except GitFailure as failure:  # as where a clone lacks what its server is to give out
-        raise explained(str(failure), parse(str(folder.absolute()))) from failure
+        said = str(failure).strip().rpartition("\n")[2]
+        raise SourceError(f"{folder} cannot be compared: {said}", remedy="see what git status says there") from failure
     return (os.fsdecode(field) for field in output.split(b"\0") if field)
 
 

@@ -24,7 +24,8 @@ SHA_256_DIGITS = 64
 ALL_HISTORY = "2147483647"  # git's word for it
 # What is said where any commit would be given out; the second, where its commits have longer or shorter numbers.
 HAS_NONE = re.compile("not our ref|mismatched algorithms")
-SHORT_NAME = re.compile(r"^refs/(heads/|tags/|remotes/[^/]+/)?")
+WRITTEN_NAME = re.compile(r"refs/(heads/|tags/)?")  # what may be left away
+REMOTE = re.compile(r"remotes/[^/]+/")
 NUM_NEAR = 3
 MAX_BLOB_BYTES = 64 << 20  # larger files stay on servers that can leave them out
 LEFT_OUT = 1 << 62
@@ -237,9 +238,11 @@ def _unknown(url: GitUrl, revision: str | None) -> UnknownRevisionError:
 
 
 def near_names(revision: str, references: Iterable[str]) -> list[str]:
-    """Branches and tags with a name like `revision`, the likeliest first, `origin/` left aside."""
-    names = {SHORT_NAME.sub("", name).removesuffix("^{}") for name in references if name.startswith("refs/")}
-    return difflib.get_close_matches(revision.removeprefix("origin/"), sorted(names), n=NUM_NEAR)
+    """Branches and tags with a name like `revision`, the likeliest first, `origin/` left aside; as one writes them."""
+    written = {WRITTEN_NAME.sub("", name, count=1).removesuffix("^{}") for name in references if "/" in name}
+    remote_first = sorted(written, key=lambda name: (not REMOTE.match(name), name))
+    by_name = {REMOTE.sub("", name, count=1): name for name in remote_first}
+    return [by_name[near] for near in difflib.get_close_matches(revision.removeprefix("origin/"), by_name, n=NUM_NEAR)]
 
 
 @contextmanager
