@@ -66,10 +66,22 @@ class Chunker:
 
     def chunks(self, document: str) -> Iterator[Chunk]:
         """In order, without overlap; only whitespace is left between them."""
-        spans = list(self._spans(document))
-        for (start, end), path in zip(spans, _paths(headings(document), spans), strict=True):
-            text = document[start:end]
-            yield Chunk(start=start, end=end, num_tokens=self._num_tokens(text), headings=path, text=text)
+        counted = [piece for span in self._spans(document) for piece in self._counted(document, span)]
+        paths = _paths(headings(document), [span for span, _ in counted])
+        for ((start, end), num_tokens), path in zip(counted, paths, strict=True):
+            yield Chunk(start=start, end=end, num_tokens=num_tokens, headings=path, text=document[start:end])
+
+    def _counted(self, document: str, span: Span) -> Iterator[tuple[Span, int]]:
+        """The span with its tokens, halved where the splitter has counted too few of them."""
+        start, end = span
+        num_tokens = self._num_tokens(document[start:end])
+        if num_tokens <= self._max_tokens or end - start == 1:
+            yield span, num_tokens
+            return
+        middle = _border(document, start, (start + end) // 2)
+        for half in ((start, middle), (middle, end)):
+            if document[slice(*half)].strip():
+                yield from self._counted(document, half)
 
     def _spans(self, document: str) -> Iterator[Span]:
         """The splitter's, but for tables and code that it has cut though they fit into a chunk."""
@@ -161,12 +173,16 @@ def _windows_with_spaces(document: str, start: int, end: int) -> Iterator[Span]:
 
 def _windows_of_solid(document: str, start: int, end: int) -> Iterator[Span]:
     while end - start > SOLID_WINDOW:
-        half, last = start + SOLID_WINDOW // 2, start + SOLID_WINDOW
-        found = BETWEEN_SENTENCES.match(document, half, last) or BEFORE_LETTER.match(document, half, last + 1)
-        border = found.end() if found else last
+        border = _border(document, start + SOLID_WINDOW // 2, start + SOLID_WINDOW)
         yield start, border
         start = border
     yield start, end
+
+
+def _border(document: str, first: int, last: int) -> int:
+    """The last place after `first`, and not beyond `last`, that parts sentences, else letters, else anything."""
+    found = BETWEEN_SENTENCES.match(document, first, last) or BEFORE_LETTER.match(document, first, last + 1)
+    return found.end() if found else last
 
 
 def _paths(headings: Iterable[Heading], spans: Iterable[Span]) -> Iterator[tuple[str, ...]]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*")
 UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
-FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+FENCE = re.compile(r" {0,3}(`{3,}(?!.*`)|~{3,})")  # ```what is closed in its line``` is none
+NO_PARAGRAPH = re.compile(r" {0,3}(?:[-*+>|]|\d+[.)])(?: |$)")  # below an item, a quote, a row a line is only drawn
 TABLE_ROW = re.compile(r" {0,3}\|.*")
 
 
@@ -41,7 +42,8 @@ def headings(document: str) -> Iterator[Heading]:
         elif before and not line.fence and (found := UNDERLINE.fullmatch(line.text)):
             level = 1 if found[1][0] == "=" else 2
             yield Heading(start=before.start, level=level, title=before.text.strip())
-        before = None if line.fence or is_heading or not line.text.strip() else line
+        is_text = line.text.strip() and not line.fence and not is_heading and not NO_PARAGRAPH.match(line.text)
+        before = line if is_text else None
 
 
 def whole_blocks(document: str) -> Iterator[Span]:

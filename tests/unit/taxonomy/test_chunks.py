@@ -1,9 +1,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers
 
 from instructlab_pipeline.errors import SourceError
 from instructlab_pipeline.taxonomy.chunks import SOLID_WINDOW, WINDOW, Chunker, capacity
+from instructlab_pipeline.taxonomy.markdown import headings
 from servers.tiny_model import write_tiny_model
 
 BLOCKS = (
@@ -105,6 +107,18 @@ def test_what_has_no_spaces_is_cut_between_its_letters_and_sentences(tokenizer_f
     assert all(chunk.text == sign * (len(chunk.text) // len(sign)) for chunk in chunks)
 
 
+def test_no_chunk_is_longer_than_it_may_be_where_the_splitter_counts_otherwise(tmp_path):
+    """As with SentencePiece's tokenizers: a sign before each text, and bytes for emoji."""
+    vocabulary = {"<unk>": 0, "\u2581": 1, **{f"<0x{byte:02X}>": 2 + byte for byte in range(256)}}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Prepend("\u2581")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    document = "👩\u200d👩\u200d👧\u200d👦" * 20
+    chunks = list(Chunker(tmp_path / "tokenizer.json", max_tokens=50).chunks(document))
+    assert_nothing_lost(document, chunks)
+    assert all(chunk.num_tokens <= 50 for chunk in chunks)
+
+
 def test_a_chunk_knows_the_headings_above_it(tokenizer_file):
     document = (
         "# Moons\n\nIntroduction.\n\n## Io\n\nText.\n\n```\n# no heading\n```\n\n### Seas\n\nNone.\n\n"
@@ -114,6 +128,17 @@ def test_a_chunk_knows_the_headings_above_it(tokenizer_file):
     assert [headings for text, headings in paths.items() if text.startswith("## Io")] == [("Moons", "Io")]
     assert [headings for text, headings in paths.items() if "None." in text] == [("Moons", "Io", "Seas")]
     assert [headings for text, headings in paths.items() if "Ice." in text] == [("Moons", "Europa")]
+
+
+@pytest.mark.parametrize(
+    "document", ["- one\n- two\n---\n", "> quote\n---\n", "| a |\n---\n", "1. one\n---\n", "~~~\n# no\n", "```\n# no\n"]
+)
+def test_what_only_looks_like_a_heading_is_none(document):
+    assert list(headings(document)) == []
+
+
+def test_code_that_is_closed_in_its_line_hides_no_heading():
+    assert [found.title for found in headings("```code``` in a line\n\n# Moons\n\nIo\n--\n")] == ["Moons", "Io"]
 
 
 def test_the_capacity_leaves_half_of_the_sequence_free():
