@@ -77,7 +77,7 @@ def _same(folder: Path, blobs: Mapping[str, str]) -> set[str]:
     if not files:
         return set()
     names = "".join(f"{path}\n" for path in files)
-    found = _run(folder, ["hash-object", "--stdin-paths"], os.fsencode(names)).decode().split()
+    found = _output(folder, ["hash-object", "--stdin-paths"], os.fsencode(names)).decode().split()
     return {path for path, blob in zip(files, found, strict=True) if blob == blobs[path]}
 
 
@@ -107,12 +107,15 @@ def _require_working_tree(folder: Path) -> None:
 
 
 def _fields(folder: Path, command: Sequence[str]) -> Iterator[str]:
+    return (os.fsdecode(field) for field in _output(folder, command).split(b"\0") if field)
+
+
+def _output(folder: Path, command: Sequence[str], given: bytes = b"") -> bytes:
     try:
-        output = _run(folder, command)
+        return _run(folder, command, given)
     except GitFailure as failure:  # as where a clone lacks what its server is to give out
         said = str(failure).strip().rpartition("\n")[2]
         raise SourceError(f"{folder} cannot be compared: {said}", remedy="see what git status says there") from failure
-    return (os.fsdecode(field) for field in output.split(b"\0") if field)
 
 
 def _readable(path: str) -> str:

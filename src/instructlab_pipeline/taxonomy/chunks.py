@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MAX_CHUNK_TOKENS = 1000  # beyond it a teacher's questions get vague
 CHUNK_SHARE = 0.5  # of the sequence; the other half is for the prompt, the question and the answer
 MIN_CHUNK_TOKENS = 16
-WINDOW = 1 << 16  # characters; the splitter's time grows with the square of what it has at once
 LONGEST_TOKEN = 64  # characters, on average over a block; a longer block is cut without being counted
+WINDOW = 1 << 16  # characters; the splitter's time grows with the square of what it has at once
 SOLID_WINDOW = 1 << 13  # characters; without a space, it counts the whole window anew for each chunk
 ENDS = ("\n#", "\n\n", "\n", " ")  # where a window ends, the best first
 WITHOUT_SPACE = re.compile(r"[^ \n]+")
