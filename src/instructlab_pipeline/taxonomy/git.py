@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instructlab_pipeline.errors import PipelineError, SourceError
-from instructlab_pipeline.taxonomy.git_command import GitFailure, argv, asked, environment, git
+from instructlab_pipeline.taxonomy.git_command import ANSWER_TIMEOUT_S, GitFailure, argv, asked, environment, git
 from instructlab_pipeline.taxonomy.git_errors import damaged, explained, tells_of_damage
 from instructlab_pipeline.taxonomy.git_url import GitUrl
 
@@ -211,7 +211,8 @@ def _full_name(url: GitUrl, commit: str, folder: Path) -> str:
 
 def _references(url: GitUrl, names: Sequence[str] = ()) -> dict[str, str]:
     """What these names stand for on the server, or all of its names."""
-    lines = asked(url, ["ls-remote", "--", url.address, *names]).decode(errors="replace").splitlines()
+    said = asked(url, ["ls-remote", "--", url.address, *names], timeout_s=ANSWER_TIMEOUT_S)
+    lines = said.decode(errors="replace").splitlines()
     return {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
 
 

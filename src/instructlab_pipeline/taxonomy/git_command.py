@@ -13,6 +13,9 @@ from instructlab_pipeline.taxonomy.git_url import GitUrl
 
 PAUSES_S = (0.5, 2.0)  # before the second and the third attempt
 TIMEOUT_S = 900.0
+ANSWER_TIMEOUT_S = (
+    120.0  # for what a server says in a few lines; over git:// and ssh a silent one would be waited for without end
+)
 SAFE_OPTIONS = (
     *("-c", "protocol.ext.allow=never"),
     *("-c", "core.hooksPath=/dev/null"),
@@ -42,11 +45,11 @@ class GitFailure(Exception):  # noqa: N818 - what git said, which `explained` ma
     """git's standard error."""
 
 
-def asked(url: GitUrl, command: Sequence[str], *, folder: Path | None = None) -> bytes:
+def asked(url: GitUrl, command: Sequence[str], *, folder: Path | None = None, timeout_s: float = TIMEOUT_S) -> bytes:
     """A command that talks to the repository, tried again where that can help."""
     for pause in (*PAUSES_S, None):
         try:
-            return git(command, folder=folder, url=url)
+            return git(command, folder=folder, url=url, timeout_s=timeout_s)
         except GitFailure as failure:
             error = explained(str(failure), url)
             if pause is None or not error.retry_helps:
@@ -55,7 +58,14 @@ def asked(url: GitUrl, command: Sequence[str], *, folder: Path | None = None) ->
     raise AssertionError
 
 
-def git(command: Sequence[str], *, folder: Path | None = None, url: GitUrl | None = None, given: bytes = b"") -> bytes:
+def git(
+    command: Sequence[str],
+    *,
+    folder: Path | None = None,
+    url: GitUrl | None = None,
+    given: bytes = b"",
+    timeout_s: float = TIMEOUT_S,
+) -> bytes:
     """What git prints; `given` is its input.
 
     Raises:
@@ -67,14 +77,14 @@ def git(command: Sequence[str], *, folder: Path | None = None, url: GitUrl | Non
             argv(command, folder),
             input=given,
             capture_output=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
             env=environment(url),
         )
     except FileNotFoundError as error:
         raise SourceError("git is not installed", remedy="install git") from error
     except subprocess.TimeoutExpired as error:
-        raise GitFailure(f"no end after {TIMEOUT_S:.0f} s: timed out") from error
+        raise GitFailure(f"no end after {timeout_s:.0f} s: timed out") from error
     if done.returncode != 0:
         raise GitFailure(done.stderr.decode(errors="replace"))
     return done.stdout
