@@ -70,9 +70,12 @@ def contamination(items: Sequence[Item], records: Iterable[Mapping[str, Any]]) -
 
 
 def giveaways(items: Sequence[Item]) -> Callable[[Mapping[str, Any]], str | None]:
-    """Tells of a chat record which of the items training on it would give away, if any: for who makes such records."""
+    """Tells of a chat record which item training on it would give away, if any, of several the first by its id.
+
+    For who makes such records.
+    """
     watched = _Watched(items)
-    return lambda record: next((item for item, _ in watched.met_in(record)), None)
+    return lambda record: min((item for item, _ in watched.met_in(record)), default=None)
 
 
 def require_no_leak(found: Contamination) -> None:
@@ -118,7 +121,7 @@ class _Watched:
             yield from ((item, "inside") for item in self._short_spans.within(turn.rpartition("\n\n")[2]))
 
     def _near(self, text: str, answer: str) -> set[str]:
-        """Whoever shares `least` of the shingles shares one of the rarest that are more than the others."""
+        """Whoever shares `least` of the shingles shares one of the rarest that are looked at here."""
         own = print_of(text)
         least = _least_shared(own)
         sharers = sorted((self._by_shingle.get((own.guarded, each), _NOBODY) for each in own.shingles), key=len)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +112,13 @@ def test_very_short_questions_that_differ_in_a_sign_a_number_or_a_word_are_other
 @pytest.mark.parametrize("trained", ["what is 12+3", "Answer in one word: What is 12 + 3?", "Add.\n\nWhat is 12 + 3 ?"])
 def test_very_short_questions_are_found_however_they_are_written(trained):
     assert how(item("What is 12 + 3?"), record(trained)) is not None
+
+
+def test_of_several_questions_that_are_given_away_the_first_is_named_each_time():
+    """Whatever order a set happens to have: the dataset's bytes depend on it."""
+    alike = [replace(item(QUESTION), id=name) for name in "hgfedcba"]
+    assert giveaways(alike)(record(QUESTION)) == "a"
+    assert giveaways(alike)(record("Who?")) is None
 
 
 def test_a_question_without_words_is_no_other_one_without_words():
