@@ -116,7 +116,7 @@ class Transport:
         )
 
     async def _followed(self, request: Request) -> Reply:
-        """To where the registry sends what we write, which is sent there again. Who is asked for a token never is."""
+        """The answer from where the registry sends us. What asks for a token, and may carry one, does not come here."""
         reply = await self._exchange(request)
         for _ in range(MOST_MOVES):
             if reply.status not in MOVED or not reply.headers.get("Location"):
@@ -186,8 +186,7 @@ class Transport:
         """Ask the registry's token service, showing our credentials to it if we have any."""
         if not challenge.realm.startswith(("https://", "http://")):
             raise ServiceError(
-                f"{self.registry} wants a token, and does not say from where",
-                remedy="tell the registry's administrator",
+                f"{self.registry} wants a token, and does not say from where", remedy=TELL_THE_ADMINISTRATOR
             )
         if self.credentials and self.base.startswith("https:") and not challenge.realm.startswith("https:"):
             raise ServiceError(
