@@ -338,6 +338,21 @@ def test_a_verdict_on_fewer_files_than_the_image_has_is_refused(finished, keys, 
         verified(f"oci:{layout}:1")
 
 
+def test_what_stands_in_the_place_of_signatures_and_is_none_is_told(signed_layout, finished, keys, tmp_path):
+    layout = Layout(signed_layout.layout)
+    names = [entry.get("annotations", {}) for entry in signed_layout.index["manifests"]]
+    tags = (each.get("org.opencontainers.image.ref.name", "") for each in names)
+    tag = next(tag for tag in tags if tag.endswith(".sig"))
+    asyncio.run(layout.tag(tag, b'{"schemaVersion":2,"manifests":[]}'))
+    with pytest.raises(SourceError, match=f"reading the signatures under the tag {tag}"):
+        publish(
+            finished,
+            tmp_path / "again",
+            output_oci_model_uri=f"oci:{signed_layout.layout}:1",
+            output_signing_key=f"{keys}/mine.pem",
+        )
+
+
 def test_openssl_accepts_the_signature_where_cosign_looks_for_it(signed_layout, keys, tmp_path):
     """What `cosign verify --key` does with the image behind the tag sha256-DIGEST.sig."""
     evidence = gather(f"oci:{signed_layout.layout}:1", insecure=False)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from instructlab_pipeline.errors import SourceError, boundary
 from instructlab_pipeline.publish.blob import Blob
 from instructlab_pipeline.publish.destination import Destination
 from instructlab_pipeline.publish.oci import (
@@ -64,19 +65,25 @@ def signed(documents: Sequence[Document], signer: Signer) -> list[Document]:
 
 
 async def sign(subject: Subject, signer: Signer, destination: Destination) -> None:
-    """Write the image's signature beside those of other keys."""
+    """Write the image's signature beside those of other keys.
+
+    Raises:
+        SourceError: something else than signatures stands where cosign looks for them.
+    """
     digest = subject.descriptor.digest
     payload = image_payload(subject.name, digest)
     signature = base64.b64encode(signer.sign(payload)).decode()
     layer = replace(describe(SIGNATURE_LAYER, payload), annotations={SIGNATURE: signature})
-    held = await destination.read(signature_tag(digest))
-    others = [descriptor_of(record) for record in json.loads(held)["layers"]] if held else []
+    tag = signature_tag(digest)
+    held = await destination.read(tag)
+    with boundary(SourceError, f"reading the signatures under the tag {tag}", remedy="delete that tag, then run again"):
+        others = [descriptor_of(record) for record in json.loads(held)["layers"]] if held else []
     if layer in others:
         return
     layers = [*others, layer]
     config = signature_config([layer.digest for layer in layers])
     await _put([payload, config], destination)
-    await destination.tag(signature_tag(digest), manifest_document(describe(CONFIG_TYPE, config), layers, {}))
+    await destination.tag(tag, manifest_document(describe(CONFIG_TYPE, config), layers, {}))
 
 
 def signature_tag(digest: str) -> str:
