@@ -8,7 +8,7 @@ import practice
 import pytest
 from pretraining import Schooling
 
-from instructlab_pipeline.model.check import complaints
+from instructlab_pipeline.model.check import complaints, complaints_of_weights
 
 BRIEF = Schooling(max_steps=12)
 
@@ -40,6 +40,7 @@ def model(folder):
 
 def test_the_model_stage_finds_nothing_to_complain_about(folder):
     assert complaints(folder, {"llama"}) == []
+    assert complaints_of_weights(folder) == []
 
 
 def test_it_loads_as_a_llama_of_half_a_million_to_five_million_parameters(model):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,11 +14,13 @@ from instructlab_pipeline.model.source import wanted
 from instructlab_pipeline.model.stage import ModelInputs, fingerprint, run
 from instructlab_pipeline.pipeline import STAGES
 from instructlab_pipeline.stage import Context
+from servers.flaky_proxy import StallsAnswerAfter, flaky_proxy
 from servers.loopback import free_port
 from servers.s3_server import s3_server
 from servers.tiny_model import write_tiny_model
 
 URI = "s3://models/base/tiny"
+ANSWER_HEADS = 20_000  # bytes, of all that is listed and fetched, at most
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,22 @@ def test_the_pipeline_refuses_a_family_that_it_cannot_train_before_all_else(tiny
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
     with pytest.raises(SourceError, match="model_type 'gpt2'; training has been proven on gemma, "):
         STAGES[0].run(ModelInputs(sdg_base_model=f"file:{folder}"), context)
+
+
+def test_what_cannot_be_trained_is_refused_while_its_weights_are_on_their_way(s3, tiny, tmp_path, context, monkeypatch):
+    """They never arrive here: the first connection that has brought more than all the rest stalls."""
+    folder = shutil.copytree(tiny, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "lama"}))
+    s3.upload("models", "base/other", folder)
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    rest = sum(sizes.values()) - sizes["model.safetensors"] + ANSWER_HEADS
+    assert sizes["model.safetensors"] > rest
+    with flaky_proxy(urlsplit(s3.endpoint).port, [StallsAnswerAfter(rest)]) as proxy:
+        monkeypatch.setenv("AWS_S3_ENDPOINT", f"http://{proxy.host}")
+        with pytest.raises(SourceError, match="model_type 'lama', which transformers does not know"):
+            run(ModelInputs(sdg_base_model="s3://models/base/other"), context)
+    assert not list(context.cache.glob("models/*/model.safetensors"))
 
 
 def test_an_unchanged_object_costs_no_download(s3, context, tmp_path, heard):

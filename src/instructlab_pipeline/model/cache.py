@@ -15,7 +15,7 @@ from pathlib import Path
 from instructlab_pipeline.artifacts import link_or_copy, write_atomically
 from instructlab_pipeline.errors import ServiceError, boundary
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.model.fetch import WORK, fetch_all
+from instructlab_pipeline.model.fetch import WORK, Look, fetch_all, look_at_nothing
 from instructlab_pipeline.model.source import (
     NO_DIGEST,
     ArchiveSource,
@@ -32,10 +32,17 @@ UNPACKED = ".unpacked"  # below the folder; the files of its archives
 REMEDY = "check the disk's free space and permissions, then run the same command again: it goes on where it stopped"
 
 
-def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: Path, events: Events) -> Path:
+def fetched(
+    source: PieceSource | WholeSource,
+    entries: Sequence[Entry],
+    cache: Path,
+    events: Events,
+    look: Look = look_at_nothing,
+) -> Path:
     """The folder of the cache that holds `entries`, complete.
 
-    Two processes may ask for the same at once: the second waits, then finds everything there.
+    Two processes may ask for the same at once: the second waits, then finds everything there. `look` is called once, as
+    soon as all but the weights is in the folder: what it raises spares the user the rest.
 
     Raises:
         SourceError, ServiceError: as the source does. What is complete stays, and is not fetched again.
@@ -45,7 +52,7 @@ def fetched(source: PieceSource | WholeSource, entries: Sequence[Entry], cache: 
         write_atomically(folder.with_suffix(LISTING), json.dumps([astuple(entry) for entry in entries]))
         _take_over(cache, folder, [entry for entry in entries if not _is_there(folder, entry)])
         missing = [entry for entry in entries if not _is_there(folder, entry)]
-        fetch_all(source, missing, folder, events)
+        fetch_all(source, missing, folder, events, look)
         if isinstance(source, ProvenSource) and not (folder / PROVEN).exists():
             source.prove(list(entries), folder)
             (folder / PROVEN).touch()

@@ -33,7 +33,7 @@ def missing_files(names: Collection[str]) -> list[str]:
 
 
 def complaints(folder: Path, model_types: Collection[str], families: Collection[str] | None = None) -> list[str]:
-    """What is wrong in `folder`, one sentence each, beginning with the file's name.
+    """What is wrong in `folder` but for its weights, one sentence each, beginning with the file's name.
 
     `model_types`: the causal language models that transformers knows; `families`: which can be trained, if not all.
     """
@@ -42,9 +42,13 @@ def complaints(folder: Path, model_types: Collection[str], families: Collection[
         partial(_check_config, folder, model_types, families),
         partial(_check_tokenizer, folder),
         partial(_check_template, folder),
-        partial(_check_weights, folder),
     ]
     return [complaint for check in checks for complaint in _tried(check)]
+
+
+def complaints_of_weights(folder: Path) -> list[str]:
+    """What is wrong with them, likewise."""
+    return list(_tried(partial(_check_weights, folder)))
 
 
 def num_parameters(folder: Path) -> int:

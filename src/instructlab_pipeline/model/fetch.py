@@ -1,6 +1,6 @@
 """Files fetched side by side: in pieces where the source gives out parts of them, else each as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,25 @@ from instructlab_pipeline.model.whole import fetch_whole, is_whole
 FEWEST, MOST = 3, 16  # connections: a server nearby needs no more, an object store on a network does
 WORK = ".work"  # below the folder; what is not whole yet
 
+Look = Callable[[Path], None]
+
+
+def look_at_nothing(_folder: Path) -> None:
+    pass
+
 
 @dataclass(kw_only=True)
 class Fetch:
-    """One fetch into `folder`; `total` and `done` count bytes. Several threads work on it until it is `given_up`."""
+    """One fetch into `folder`; `total` and `done` count bytes. Several threads work on it until it is `given_up`.
+
+    `look` is called once, by who brings the last of the files named `first`, while others bring the rest.
+    """
 
     folder: Path
     events: Events
     total: int
+    first: set[str]
+    look: Look
     done: int = 0
     given_up: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
@@ -36,14 +47,36 @@ class Fetch:
             self.done += num_bytes
             self.events.progress("model", self.done, self.total, unit="B")
 
+    def put(self, path: Path, name: str) -> None:
+        """A whole file under its own name."""
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        with self.lock:
+            is_last = self.first == {name}
+            self.first.discard(name)
+        if is_last:
+            self.look(self.folder)
 
-def fetch_all(source: PieceSource | WholeSource, entries: Sequence[Entry], folder: Path, events: Events) -> None:
+
+def fetch_all(
+    source: PieceSource | WholeSource,
+    entries: Sequence[Entry],
+    folder: Path,
+    events: Events,
+    look: Look = look_at_nothing,
+) -> None:
     """Bring `entries` into `folder`, each under its own name once it is whole.
+
+    What holds no weights comes first, and `look` is called once when it is there: what it raises ends the fetch.
 
     Raises:
         SourceError, ServiceError: as the source does, or a file does not have the digest that it has to have.
     """
-    fetch = Fetch(folder=folder, events=events, total=sum(entry.size for entry in entries))
+    first = {entry.name for entry in entries if not entry.holds_weights}
+    fetch = Fetch(folder=folder, events=events, total=sum(entry.size for entry in entries), first=first, look=look)
+    if not first:
+        look(folder)
     pace = Pace(fewest=FEWEST, most=MOST)
     if isinstance(source, WholeSource):
         Crew(WholeFiles(fetch, source, entries), pace).perform()
@@ -61,7 +94,7 @@ class WholeFiles:
 
     def __init__(self, fetch: Fetch, source: WholeSource, entries: Sequence[Entry]) -> None:
         self._fetch, self._source = fetch, source
-        self._left = iter(sorted(entries, key=lambda entry: -entry.size))
+        self._left = iter(sorted(entries, key=lambda entry: (entry.holds_weights, -entry.size)))
 
     @property
     def done(self) -> int:
@@ -79,7 +112,7 @@ class WholeFiles:
         path = fetch_whole(self._source, entry, fetch.folder / WORK, advance=fetch.advance, given_up=fetch.given_up)
         if not is_whole(path, entry):
             raise _wrong(path, self._source.uri, entry)
-        _put(path, fetch.folder / entry.name)
+        fetch.put(path, entry.name)
 
 
 class Pieces:
@@ -89,7 +122,8 @@ class Pieces:
         self._fetch, self._source = fetch, source
         self._growths = [Growth(fetch, source, entry) for entry in entries]
         self._all_there = iter([growth for growth in self._growths if not growth.left])
-        self._shares = Shares([growth.part.missing() for growth in self._growths])
+        first = {number for number, entry in enumerate(entries) if not entry.holds_weights}
+        self._shares = Shares([growth.part.missing() for growth in self._growths], first=first)
 
     @property
     def done(self) -> int:
@@ -148,12 +182,7 @@ class Growth:
         if not right and proof.is_certain and is_digest:
             raise _wrong(self.part.path, self._source.uri, self._entry)
         self.is_unproven = not right or (is_digest and not proof.is_possible)
-        _put(self.part.path, self._fetch.folder / self._entry.name)
-
-
-def _put(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target)
+        self._fetch.put(self.part.path, self.name)
 
 
 def _wrong(path: Path, uri: str, entry: Entry) -> ServiceError:

@@ -1,7 +1,7 @@
 """What is missing of several files, given out to several workers so that few requests bring it and all end together."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -26,12 +26,20 @@ class Shares:
 
     Shares get smaller as the end comes near, each half of what would be even. The first of a file is small, too:
     servers like Swift hold what is read from a file's start against its digest, which is for us to do.
+
+    The files numbered in `first` go before all others.
     """
 
-    def __init__(self, missing: Sequence[Sequence[Span]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        missing: Sequence[Sequence[Span]],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first: Collection[int] = (),
+    ) -> None:
         self._gaps = {file: list(gaps) for file, gaps in enumerate(missing) if gaps}
         self._held: dict[int, Held] = {}  # by worker
-        self._clock, self._lock = clock, Lock()
+        self._first, self._clock, self._lock = first, clock, Lock()
 
     def take(self, worker: int) -> tuple[int, Span] | None:
         """The next file and span for `worker`, who is through with the one before; None: nothing is left."""
@@ -47,9 +55,9 @@ class Shares:
     def _goes_on(self, held: Held) -> bool:
         return held.file in self._gaps and self._gaps[held.file][0][0] == held.span[1]
 
-    def _need(self, file: int) -> tuple[int, int]:
+    def _need(self, file: int) -> tuple[bool, int, int]:
         at_work = sum(held.file == file for held in self._held.values())
-        return -at_work, _length(self._gaps[file])
+        return file in self._first, -at_work, _length(self._gaps[file])
 
     def _cut(self, file: int, size: int) -> Span:
         """The front of the file's first gap, with the rest of the gap where that would be too little for a share."""

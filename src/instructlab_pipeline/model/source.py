@@ -25,6 +25,10 @@ class Entry:
     size: int
     version: str
 
+    @property
+    def holds_weights(self) -> bool:
+        return self.name.endswith(SAFETENSORS)
+
 
 class Source(Protocol):
     """A folder of files somewhere."""

@@ -14,7 +14,14 @@ from instructlab_pipeline.artifacts import Facts, link_or_copy, write_atomically
 from instructlab_pipeline.errors import SourceError, UsageError
 from instructlab_pipeline.events import Events
 from instructlab_pipeline.model.cache import fetched
-from instructlab_pipeline.model.check import complaints, missing_files, num_parameters, read_config
+from instructlab_pipeline.model.check import (
+    complaints,
+    complaints_of_weights,
+    missing_files,
+    num_parameters,
+    read_config,
+)
+from instructlab_pipeline.model.fetch import Look
 from instructlab_pipeline.model.folder import FolderSource
 from instructlab_pipeline.model.hub import HubSource
 from instructlab_pipeline.model.rehearsal import assemble, rehearse
@@ -49,14 +56,13 @@ def run(
         ServiceError: the server failed.
     """
     source, entries = _listed(inputs.sdg_base_model, schemes)
-    packed = isinstance(source, ArchiveSource)
-    _refuse(source.uri, () if packed else missing_files({entry.name for entry in entries}))
-    folder = fetched(source, entries, context.cache / "models", context.events)
-    if packed:
-        entries = wanted(source.uri, FolderSource(f"file:{quote(str(folder))}").listing())
-        _refuse(source.uri, missing_files({entry.name for entry in entries}))
-    _refuse(source.uri, complaints(folder, _model_types(), families))
-    rehearse(source.uri, folder, read_config(folder))
+
+    def look(folder: Path) -> None:
+        _refuse(source.uri, complaints(folder, _model_types(), families))
+        rehearse(source.uri, folder, read_config(folder))
+
+    folder, entries = _brought(source, entries, context, look)
+    _refuse(source.uri, complaints_of_weights(folder))
     _tell_useless(assemble(source.uri, folder), context.events)
     for entry in entries:
         target = context.folder / "files" / entry.name
@@ -97,6 +103,21 @@ def _listed(uri: str, schemes: Mapping[str, Opener]) -> tuple[PieceSource | Whol
         )
     source = schemes[scheme](uri)
     return source, wanted(uri, source.listing())
+
+
+def _brought(
+    source: PieceSource | WholeSource, entries: list[Entry], context: Context, look: Look
+) -> tuple[Path, list[Entry]]:
+    """The folder of the cache with the model's files, which it lists; `look` has seen all but the weights."""
+    cache = context.cache / "models"
+    if not isinstance(source, ArchiveSource):
+        _refuse(source.uri, missing_files({entry.name for entry in entries}))
+        return fetched(source, entries, cache, context.events, look), entries
+    folder = fetched(source, entries, cache, context.events)
+    unpacked = wanted(source.uri, FolderSource(f"file:{quote(str(folder))}").listing())
+    _refuse(source.uri, missing_files({entry.name for entry in unpacked}))
+    look(folder)
+    return folder, unpacked
 
 
 def _refuse(uri: str, complaints: Collection[str]) -> None:

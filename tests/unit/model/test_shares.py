@@ -90,3 +90,8 @@ def test_a_share_is_what_its_worker_brings_in_a_second():
     shares = Shares([[(0, 4096 * MEBIBYTE)]], lambda: next(moments))
     taken = [shares.take(0) for _ in range(3)]
     assert [end - start for _, (start, end) in filter(None, taken)] == [FIRST, 8 * FIRST, SMALLEST]
+
+
+def test_files_that_go_first_are_given_out_before_larger_ones():
+    shares = Shares([[(0, 400 * MEBIBYTE)], [(0, 5)], [(0, 7)]], first={1, 2})
+    assert [share[0] for share in (shares.take(worker) for worker in range(3)) if share] == [2, 1, 0]
