@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from instructlab_pipeline.errors import PipelineError, ServiceError, SourceError
-from instructlab_pipeline.s3.settings import PLATFORM_CREDENTIALS, STYLE, VIRTUAL, Settings
+from instructlab_pipeline.s3.settings import NO_METADATA, PLATFORM_CREDENTIALS, STYLE, VIRTUAL, Settings
 
 KEYS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary keys, AWS_SESSION_TOKEN"
 REGION_CODES = {
@@ -97,7 +97,8 @@ def explained(failure: Failure, *, uri: str, settings: Settings, named_by: str) 
     if settings.platform_credentials and _is_about_credentials(failure, settings):
         return ServiceError(
             f"{uri}: the platform gives out no credentials: {failure.reason}",
-            remedy=f"check the role and the variables that name it ({', '.join(PLATFORM_CREDENTIALS)}), or set {KEYS}",
+            remedy=f"check the role and the variables that name it ({', '.join(PLATFORM_CREDENTIALS)}), or set {KEYS}; "
+            f"for a public bucket, set {NO_METADATA}=true",
         )
     refusal = _misled(failure, settings) or _lost(failure, settings, named_by) or _locked(failure, settings, named_by)
     if refusal:

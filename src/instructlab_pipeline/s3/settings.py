@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,11 +24,16 @@ PLATFORM_CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+# Where a machine tells what keys its role has; it says so itself if it is one of Amazon's.
+METADATA, NO_METADATA = "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_DISABLED"
+MACHINE, AMAZON = Path("/sys/class/dmi/id/sys_vendor"), "Amazon EC2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`endpoint` is empty for AWS itself; `ca_bundle` is the path of the certificates to trust beside the system's."""
+    """`endpoint` is empty for AWS itself, and `metadata` for the machine's own service; `ca_bundle` is the path of the
+    certificates to trust beside the system's.
+    """
 
     access_key: str = ""
     secret_key: str = ""
@@ -36,6 +42,7 @@ class Settings:
     endpoint: str = ""
     addressing_style: str = AUTO
     platform_credentials: bool = False
+    metadata: str = ""
     ca_bundle: str = ""
 
     @classmethod
@@ -62,7 +69,8 @@ class Settings:
             region=next((values[name] for name in REGIONS if name in values), DEFAULT_REGION),
             endpoint=endpoint,
             addressing_style=_addressing_style(values.get(STYLE, AUTO), endpoint),
-            platform_credentials=platform_credentials,
+            platform_credentials=platform_credentials or (not access_key and _may_have_role(given, endpoint)),
+            metadata=given.get(METADATA, ""),
             ca_bundle=values.get("AWS_CA_BUNDLE", ""),
         )
 
@@ -86,6 +94,7 @@ class Settings:
             "secret_access_key": self.secret_key,
             "session_token": self.session_token,
             "endpoint": endpoint,
+            "metadata_endpoint": self.metadata,
         }
         return {
             "region": self.region,
@@ -101,6 +110,18 @@ class Settings:
         if self.endpoint:
             return self.addressing_style == VIRTUAL
         return self.addressing_style != PATH and "." not in bucket
+
+
+def _may_have_role(given: Mapping[str, str], endpoint: str) -> bool:
+    """Whether this machine can be asked for keys. At an endpoint of one's own they would be of no use."""
+    if given.get(NO_METADATA, "").lower() == "true":
+        return False
+    if METADATA in given:
+        return True
+    try:
+        return not endpoint and MACHINE.read_text().startswith(AMAZON)
+    except OSError:
+        return False
 
 
 def _endpoint(name: str, value: str) -> str:

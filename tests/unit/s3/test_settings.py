@@ -39,6 +39,14 @@ def test_keys_from_the_platform_are_not_anonymous():
     assert not Settings.from_environment({"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}).anonymous
 
 
+def test_a_machine_s_role_is_asked_only_where_nothing_else_names_keys_and_it_may_be():
+    machine = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://169.254.169.254"}
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    assert not Settings.from_environment(machine).anonymous
+    assert not Settings.from_environment(machine | keys).platform_credentials
+    assert Settings.from_environment({**machine, "AWS_EC2_METADATA_DISABLED": "true"}).anonymous
+
+
 def test_half_a_pair_of_keys_is_told():
     with pytest.raises(UsageError, match="none in AWS_SECRET_ACCESS_KEY"):
         Settings.from_environment({"AWS_ACCESS_KEY_ID": "key"})
