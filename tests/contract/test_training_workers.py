@@ -11,6 +11,7 @@ import string
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,16 @@ def run_until(step, act, job):
                 hold.let_go()
 
         return run(job, listener=listener)
+
+
+def run_again(job, act):
+    """Go on from a checkpoint and act before the first step, after which the next checkpoint is due."""
+    with held(after_step(1)) as hold, ThreadPoolExecutor(1) as pool:
+        acted = pool.submit(lambda: (hold.reached(), act(), hold.let_go()))
+        try:
+            return run(job)
+        finally:
+            acted.result()
 
 
 def kill(job, rank):
@@ -325,12 +336,13 @@ def test_a_disk_that_fills_up_during_a_save_is_named_and_leaves_the_checkpoint_b
     job = training_job(tmp_path, *material, recovery_interval_s=0.0, recovery_share=1e9)
 
     def fill_disk():
-        wait_for_checkpoint(job)
         for worker in workers_of(job).values():
             resource.prlimit(worker, resource.RLIMIT_FSIZE, (60_000, 60_000))
 
+    with pytest.raises(WorkerError):
+        run_until(7, lambda: kill(job, 1), job)
     with pytest.raises(WorkerError, match=r"saving a checkpoint in .*: .*File too large") as caught:
-        run_until(7, fill_disk, job)
+        run_again(job, fill_disk)
     assert "make room" in caught.value.remedy
     kept = newest(job.recovery, job.fingerprint)
     assert kept is not None
