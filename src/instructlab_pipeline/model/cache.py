@@ -15,7 +15,7 @@ from pathlib import Path
 from instructlab_pipeline.artifacts import link_or_copy, write_atomically
 from instructlab_pipeline.errors import ServiceError, boundary
 from instructlab_pipeline.events import Events
-from instructlab_pipeline.model.fetch import WORK, Look, fetch_all, look_at_nothing
+from instructlab_pipeline.model.fetch import WORK, Look, fetch_all
 from instructlab_pipeline.model.source import (
     NO_DIGEST,
     ArchiveSource,
@@ -37,7 +37,7 @@ def fetched(
     entries: Sequence[Entry],
     cache: Path,
     events: Events,
-    look: Look = look_at_nothing,
+    look: Look | None = None,
 ) -> Path:
     """The folder of the cache that holds `entries`, complete.
 

@@ -22,10 +22,6 @@ WORK = ".work"  # below the folder; what is not whole yet
 Look = Callable[[Path], None]
 
 
-def look_at_nothing(_folder: Path) -> None:
-    pass
-
-
 @dataclass(kw_only=True)
 class Fetch:
     """One fetch into `folder`; `total` and `done` count bytes. Several threads work on it until it is `given_up`.
@@ -37,7 +33,7 @@ class Fetch:
     events: Events
     total: int
     first: set[str]
-    look: Look
+    look: Look | None
     done: int = 0
     given_up: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
@@ -55,7 +51,7 @@ class Fetch:
         with self.lock:
             is_last = self.first == {name}
             self.first.discard(name)
-        if is_last:
+        if is_last and self.look:
             self.look(self.folder)
 
 
@@ -64,18 +60,19 @@ def fetch_all(
     entries: Sequence[Entry],
     folder: Path,
     events: Events,
-    look: Look = look_at_nothing,
+    look: Look | None = None,
 ) -> None:
     """Bring `entries` into `folder`, each under its own name once it is whole.
 
-    What holds no weights comes first, and `look` is called once when it is there: what it raises ends the fetch.
+    With a `look`, what holds no weights comes first, and it is called once when that is there: what it raises ends the
+    fetch.
 
     Raises:
         SourceError, ServiceError: as the source does, or a file does not have the digest that it has to have.
     """
-    first = {entry.name for entry in entries if not entry.holds_weights}
+    first = {entry.name for entry in entries if look and not entry.holds_weights}
     fetch = Fetch(folder=folder, events=events, total=sum(entry.size for entry in entries), first=first, look=look)
-    if not first:
+    if look and not first:
         look(folder)
     pace = Pace(fewest=FEWEST, most=MOST)
     if isinstance(source, WholeSource):
@@ -94,7 +91,7 @@ class WholeFiles:
 
     def __init__(self, fetch: Fetch, source: WholeSource, entries: Sequence[Entry]) -> None:
         self._fetch, self._source = fetch, source
-        self._left = iter(sorted(entries, key=lambda entry: (entry.holds_weights, -entry.size)))
+        self._left = iter(sorted(entries, key=lambda entry: (entry.name not in fetch.first, -entry.size)))
 
     @property
     def done(self) -> int:
@@ -122,7 +119,7 @@ class Pieces:
         self._fetch, self._source = fetch, source
         self._growths = [Growth(fetch, source, entry) for entry in entries]
         self._all_there = iter([growth for growth in self._growths if not growth.left])
-        first = {number for number, entry in enumerate(entries) if not entry.holds_weights}
+        first = {number for number, entry in enumerate(entries) if entry.name in fetch.first}
         self._shares = Shares([growth.part.missing() for growth in self._growths], first=first)
 
     @property

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Shares:
     Shares get smaller as the end comes near, each half of what would be even. The first of a file is small, too:
     servers like Swift hold what is read from a file's start against its digest, which is for us to do.
 
-    The files numbered in `first` go before all others.
+    Worker 0 takes the files numbered in `first` before all others, while the rest begins to come.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Shares:
             before, now = self._held.pop(worker, None), self._clock()
             if not self._gaps:
                 return None
-            file = before.file if before and self._goes_on(before) else max(self._gaps, key=self._need)
+            file = before.file if before and self._goes_on(before) else max(self._gaps, key=partial(self._need, worker))
             span = self._cut(file, self._size(before, now))
             self._held[worker] = Held(file, span, now)
             return file, span
@@ -55,9 +56,9 @@ class Shares:
     def _goes_on(self, held: Held) -> bool:
         return held.file in self._gaps and self._gaps[held.file][0][0] == held.span[1]
 
-    def _need(self, file: int) -> tuple[bool, int, int]:
+    def _need(self, worker: int, file: int) -> tuple[bool, int, int]:
         at_work = sum(held.file == file for held in self._held.values())
-        return file in self._first, -at_work, _length(self._gaps[file])
+        return worker == 0 and file in self._first, -at_work, _length(self._gaps[file])
 
     def _cut(self, file: int, size: int) -> Span:
         """The front of the file's first gap, with the rest of the gap where that would be too little for a share."""
@@ -73,7 +74,7 @@ class Shares:
     def _size(self, before: Held | None, now: float) -> int:
         even = sum(map(_length, self._gaps.values())) // (len(self._held) + 1)
         size = min(even // 2, LARGEST)
-        if before and now > before.since:
+        if before and now > before.since and _length([before.span]) >= FIRST:
             size = min(size, int(_length([before.span]) / (now - before.since) * LONGEST_S))
         return max(size, SMALLEST) // ALIGNED * ALIGNED
 

@@ -92,6 +92,6 @@ def test_a_share_is_what_its_worker_brings_in_a_second():
     assert [end - start for _, (start, end) in filter(None, taken)] == [FIRST, 8 * FIRST, SMALLEST]
 
 
-def test_files_that_go_first_are_given_out_before_larger_ones():
+def test_one_worker_takes_what_goes_first_while_the_others_begin_with_the_rest():
     shares = Shares([[(0, 400 * MEBIBYTE)], [(0, 5)], [(0, 7)]], first={1, 2})
-    assert [share[0] for share in (shares.take(worker) for worker in range(3)) if share] == [2, 1, 0]
+    assert [share[0] for share in map(shares.take, (1, 0, 0, 0)) if share] == [0, 2, 1, 0]
